@@ -1,0 +1,183 @@
+"""What a run is a function of: one frozen RunConfig, built by the CLI or by a caller, written next to the results.
+
+Environment variables are read here and in `manager.py`, nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timetrial.error import UnknownNameError, UsageError
+
+DATA_VARIABLE = "TIMETRIAL_DATA"
+REDUCTIONS = ("last", "min", "prod", "mean")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimingGrid:
+    """The batches to time and how. The paper's protocol is 512 prompt and 512 new tokens, batches to 512."""
+
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    prompt_tokens: int | None = 512
+    """None: the median prompt length of the run's samples."""
+    new_tokens: int | None = 512
+    """None: the mean length of the run's completions."""
+    repeats: int = 5
+    warmups: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be measured."""
+        _at_least("batch", 1, *self.batches)
+        _at_least("prompt tokens", 1, self.prompt_tokens)
+        _at_least("new tokens", 1, self.new_tokens)
+        _at_least("timing repeats", 1, self.repeats)
+        _at_least("warm-ups", 1, self.warmups)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """One run: which models on which tasks, how sampled, how aggregated, how timed."""
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    """Empty: nothing is sampled, only timed."""
+    samples: int = 0
+    """Completions per problem. May grow later; a run never loses samples."""
+    temperatures: tuple[float, ...] = ()
+    """Each is a curve of its own. Empty: the temperature recommended for each checkpoint."""
+    top_p: float = 1.0
+    top_k: int = -1
+    """-1 considers all tokens."""
+    max_tokens: int | None = None
+    """None: the task's own limit."""
+    seed: int = 0
+    limit: int | None = None
+    """Use only this many problems of each task: a seeded draw, stratified by level; never the first ones."""
+    data: tuple[tuple[str, str], ...] = ()
+    """(task, file) pairs that replace where the task normally reads its problems."""
+    aggregators: tuple[str, ...] = ("majority", "best-of-n", "weighted")
+    """Those that need scores are drawn only if there is a reward model."""
+    reward_model: str | None = None
+    reduction: str = "last"
+    """How a completion's step scores become one score: last (the paper), min, prod or mean."""
+    grid: TimingGrid | None = None
+    """None: nothing is timed, and there are no curves against seconds."""
+    batch_size: int = 64
+    """Sequences sampled together: changes speed, not samples."""
+    device: str = "auto"
+    dtype: str = "auto"
+    budget_s: float | None = None
+    """The budget in seconds that the report answers first; None leaves it to the reader."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no run, before anything is loaded.
+
+        Raises:
+            UsageError: a value is out of range; the message names the field.
+        """
+        _not_repeated("model", self.models)
+        _not_repeated("task", self.tasks)
+        _not_repeated("temperature", self.temperatures)
+        _not_repeated("aggregator", self.aggregators)
+        if not self.models:
+            raise UsageError("no model given: name at least one (see `timetrial models`)")
+        _at_least("samples", 1 if self.tasks else 0, self.samples)
+        _at_least("max tokens", 1, self.max_tokens)
+        _at_least("limit", 1, self.limit)
+        _at_least("batch size", 1, self.batch_size)
+        if self.top_k != -1:
+            _at_least("top-k (-1 for all tokens)", 1, self.top_k)
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p is {self.top_p}: expected a number above 0 and at most 1")
+        for temperature in self.temperatures:
+            if not (math.isfinite(temperature) and temperature >= 0):
+                raise UsageError(f"temperature is {temperature}: expected 0 (greedy) or more")
+        if self.budget_s is not None and not (math.isfinite(self.budget_s) and self.budget_s > 0):
+            raise UsageError(f"budget is {self.budget_s} s: expected a positive number of seconds")
+        if self.reduction not in REDUCTIONS:
+            raise UnknownNameError("reduction", self.reduction, REDUCTIONS)
+
+
+# Fields whose change leaves every sample, verdict and score already on disk valid.
+FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "grid", "reduction", "aggregators"})
+# Fields that may gain entries (or grow), never lose any.
+GROWING_FIELDS = frozenset({"models", "tasks", "temperatures", "data", "samples"})
+
+
+def config_to_json(config: RunConfig) -> dict[str, Any]:
+    """Turn a config into a JSON-ready dict."""
+    return dataclasses.asdict(config)
+
+
+def config_from_json(data: Mapping[str, Any]) -> RunConfig:
+    """Read back what `config_to_json` made."""
+    values: dict[str, Any] = {  # Any: the fields differ in type
+        name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+    }
+    values["data"] = tuple((task, path) for task, path in data["data"])
+    grid = data["grid"]
+    values["grid"] = None if grid is None else TimingGrid(**{**grid, "batches": tuple(grid["batches"])})
+    return RunConfig(**values)
+
+
+def config_difference(old: RunConfig, new: RunConfig) -> list[str]:
+    """Say, a line each, why samples made under `old` cannot be continued under `new`; empty if they can."""
+    differences = []
+    for field in dataclasses.fields(RunConfig):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before == after or field.name in FREE_FIELDS or _has_grown(field.name, before, after):
+            continue
+        differences.append(f"{field.name}: the run has {before!r}, asked for {after!r}")
+    return differences
+
+
+def run_name(config: RunConfig) -> str:
+    """Return the default folder name of a run: readable, and the same for every command that continues it."""
+    identity = {name: value for name, value in config_to_json(config).items() if name not in FREE_FIELDS | {"samples"}}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    words = [*(config.tasks or ("time",)), *(Path(model).name for model in config.models)]
+    return "-".join([*words[:4], digest]).replace("@", "-").replace(":", "-")
+
+
+def data_file(name: str) -> Path | None:
+    """Return a data file of the folder named by TIMETRIAL_DATA, or None if the variable is not set.
+
+    Raises:
+        UsageError: the variable is set, but there is no such file.
+    """
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        return None
+    path = Path(folder) / name
+    if not path.is_file():
+        raise UsageError(f"{DATA_VARIABLE} is {folder!r}, but there is no file {name} in it")
+    return path
+
+
+def _has_grown(name: str, before: Any, after: Any) -> bool:  # Any: the fields differ in type
+    if name not in GROWING_FIELDS:
+        return False
+    if isinstance(before, int):
+        return bool(after >= before)
+    # An empty tuple of temperatures means "as recommended", which is no subset of an explicit list.
+    return bool(before) == bool(after) and set(before) <= set(after) or (not before and name != "temperatures")
+
+
+def _at_least(what: str, least: int, *values: int | None) -> None:
+    for value in values:
+        if value is not None and value < least:
+            raise UsageError(f"{what} is {value}: expected {least} or more")
+
+
+def _not_repeated(what: str, values: tuple[Any, ...]) -> None:  # Any: names or numbers
+    for value in values:
+        if values.count(value) > 1:
+            raise UsageError(f"{what} {value!r} is given {values.count(value)} times: name each once")

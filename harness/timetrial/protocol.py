@@ -1,0 +1,341 @@
+"""What a plugin provides: the protocols of models, tasks, aggregators and reward models, and their specs.
+
+A hook returns specs; a spec carries a factory; the factory does the heavy work (imports torch, reads weights).
+Nothing here is imported from a plugin, and nothing here imports torch.
+
+Shapes: B batch, T tokens, V vocabulary, P problems, N samples per problem, R resampled subsets, k subset size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from timetrial.clock import Clock
+from timetrial.record import Completion, Finish, Problem, Prompt, Verdict
+
+if TYPE_CHECKING:
+    import click
+    import numpy as np
+    import torch
+
+    from timetrial.statistics.table import VoteTable
+
+    IntArray = np.ndarray[Any, np.dtype[np.int64]]
+    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How tokens are drawn. The defaults are the paper's, temperature aside (0.6 at 1B, 0.8 at 3B)."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = -1
+    """-1 considers all tokens."""
+    max_tokens: int = 2048
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion; the text is cut before them."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One completion to generate. Its random numbers depend on (seed, problem, sample, position) only."""
+
+    prompt: Prompt
+    sample: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """What a model made of one request."""
+
+    request: Request
+    text: str
+    finish: Finish
+    num_prompt_tokens: int
+    num_tokens: int
+    """Generated tokens, the end-of-sequence token included."""
+    prompt_digest: str
+    """sha256 (hexadecimal) of the rendered prompt."""
+    error: str | None = None
+    """Why generation failed; set exactly if `finish` is "error"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseTimes:
+    """Seconds of one timed batch, prefill and decode apart."""
+
+    prefill_s: float
+    decode_s: float
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepCost:
+    """What one decode step of a batch must move and compute: the floor that a timing is printed beside."""
+
+    bytes_moved: float
+    flops: float
+
+
+class OutOfMemory(Exception):
+    """A batch does not fit the device. Models raise it from `decode_timing`; the grid marks the cell."""
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without special tokens added."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of `tokens`, special tokens left out."""
+        ...
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the prompt as the model reads it: the chat template applied, ready for the model's turn."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A loaded checkpoint that can generate, be measured, and state its costs."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer."""
+        ...
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """JSON-ready facts for provenance: family, parameters, dtype, device, kernels, checkpoint digest."""
+        ...
+
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return next-token logits (B, T, V) in float32 for int64 `tokens` (B, T) without padding."""
+        ...
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> Iterator[Generation]:
+        """Yield one Generation per request as they finish, in any order.
+
+        `batch_size` bounds how many sequences are decoded together. It must not influence what is generated,
+        floating point aside. A request that cannot be generated yields `finish="error"` with the cause.
+        """
+        ...
+
+    def decode_timing(self, batch: int, prompt_tokens: int, new_tokens: int, *, clock: Clock, seed: int) -> PhaseTimes:
+        """Time one batch of equal prompts: `prompt_tokens` in, `new_tokens` decode steps, end of sequence ignored.
+
+        The prompt is prefilled once and shared by the batch. Read `clock` only, at a synchronised device.
+
+        Raises:
+            OutOfMemory: the batch does not fit.
+        """
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished everything queued."""
+        ...
+
+    def costs(self, batch: int, context: int) -> StepCost:
+        """Return the cost of one decode step of `batch` sequences at `context` tokens each."""
+        ...
+
+
+class Grader(Protocol):
+    """Decides which answers are the same and which are right."""
+
+    @property
+    def name(self) -> str:
+        """Name and version, recorded with every run: another grader gives other numbers."""
+        ...
+
+    def answer_class(self, answer: str) -> str:
+        """Return the canonical key of an answer: equal keys, equivalent answers (an equivalence relation)."""
+        ...
+
+    def grade(self, gold: str, answer: str) -> Verdict:
+        """Judge an answer against the gold answer. Called once per answer class of a problem."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Problems, how to ask them, and how to read and grade what comes back."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever a score may change: data, prompt, extraction or grading."""
+        ...
+
+    @property
+    def grader(self) -> Grader:
+        """The task's grader."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """The default token limit of a completion."""
+        ...
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The default stop strings."""
+        ...
+
+    def problems(self) -> Sequence[Problem]:
+        """Return all problems, in a fixed order, ids unique."""
+        ...
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """Return the chat turns that pose the problem."""
+        ...
+
+    def extract(self, text: str) -> str | None:
+        """Return the answer a completion gives, or None if it gives none."""
+        ...
+
+
+@runtime_checkable
+class Aggregator(Protocol):
+    """Chooses one answer class from k samples."""
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether `choose` reads reward-model scores."""
+        ...
+
+    def choose(self, classes: IntArray, scores: FloatArray | None) -> IntArray:
+        """Return the chosen class of each row, (R,) int64; -1 for no choice, which counts as wrong.
+
+        `classes` (R, k) int64 numbers the answer classes of one problem from 0, -1 abstains; `scores` (R, k)
+        float64 or None. Rows are independent random subsets in random order, so a deterministic tie-break by
+        position is a uniform one in expectation.
+        """
+        ...
+
+
+@runtime_checkable
+class ExactAggregator(Aggregator, Protocol):
+    """An aggregator that knows its expected accuracy in closed form."""
+
+    def expected_accuracy(self, table: VoteTable, ks: Sequence[int]) -> FloatArray:
+        """Return the accuracy expected over all k-subsets, (P, K) for K values of k."""
+        ...
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """Scores the steps of solutions."""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """JSON-ready facts for provenance, as `Model.description`."""
+        ...
+
+    def score(self, problem: Problem, prompt: Prompt, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Return the step scores of each completion, in order; at least one score each."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadOptions:
+    """How to load a model: what changes speed or precision, not which checkpoint it is."""
+
+    device: str = "auto"
+    """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
+    dtype: str = "auto"
+    """auto (float32 on a CPU, bfloat16 on an accelerator), float32, bfloat16 or float16."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """A model family offered by a plugin."""
+
+    family: str
+    """Unique among all plugins, for example llama."""
+    load: Callable[[Path, LoadOptions], Model]
+    """Load the checkpoint in a folder. Raises CheckpointError if it does not fit."""
+    doc: str
+    recognises: Callable[[Mapping[str, Any]], bool]
+    """Whether a checkpoint's config.json is of this family. Called with the parsed file; must be cheap."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointSpec:
+    """A public or shipped checkpoint known by a short name."""
+
+    name: str
+    location: str
+    """A folder (absolute path) or a Hub id, optionally with @revision."""
+    doc: str
+    family: str
+    temperature: float | None = None
+    """The sampling temperature recommended for it; None if there is no recommendation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskSpec:
+    """A task offered by a plugin."""
+
+    name: str
+    load: Callable[[Path | None], Task]
+    """Make the task, from the data file given or, if None, from where it normally lives."""
+    doc: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AggregatorSpec:
+    """An aggregator offered by a plugin."""
+
+    name: str
+    make: Callable[[], Aggregator]
+    doc: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardModelSpec:
+    """A reward model offered by a plugin. It is asked for as NAME or NAME:REF."""
+
+    name: str
+    load: Callable[[str | None, LoadOptions], RewardModel]
+    """Load it; the first argument is what followed the colon (a checkpoint folder or Hub id) or None."""
+    doc: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandSpec:
+    """A CLI sub-command offered by a plugin."""
+
+    name: str
+    load: Callable[[], click.Command]
+    """Import and return the command; called only when the command is run or its own help is asked for."""
+    doc: str
+    """One line for `timetrial --help`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a spec came from, so that a number can be traced back."""
+
+    plugin: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginInfo:
+    """What `timetrial plugins` shows of one plugin."""
+
+    origin: Origin
+    offers: tuple[str, ...] = field(default=())
+    """What it adds, as "kind name", for example "task math-500"."""
+    load_s: float = 0.0
+    error: str | None = None
+    is_disabled: bool = False

@@ -1,0 +1,236 @@
+"""The records of a run: what each line of each file in a run folder holds.
+
+Every stage reads one kind of record and writes the next; none is ever changed after it was made. A failure is a
+value (`finish="error"`, `correct=None` with a reason), never a silent 0. Files and locks are `store.py`'s business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+Finish = Literal["stop", "length", "error"]
+TimingStatus = Literal["ok", "out_of_memory"]
+
+Record = TypeVar("Record")
+
+
+class Series(NamedTuple):
+    """What one curve is about: a model on a task at a sampling temperature."""
+
+    model: str
+    task: str
+    temperature: float
+
+
+class SampleKey(NamedTuple):
+    """What makes a completion the one it is; a key occurs at most once in a run."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    sample: int
+
+
+class Message(NamedTuple):
+    """One turn of a chat, as chat templates take it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One problem of a task."""
+
+    id: str
+    """Unique within the task and stable between runs; it enters the random numbers of every sample."""
+    text: str
+    gold: str
+    """The reference answer, in the task's own notation."""
+    level: int | None = None
+    """Difficulty from 1 (easy) to 5, as MATH has it; None if the task does not grade difficulty."""
+    subject: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """What a model is asked: the chat turns before its own, which its template renders."""
+
+    problem: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """One sample: a line of samples.jsonl. It carries no time; time comes from measurement only."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    sample: int
+    text: str
+    finish: Finish
+    """stop: end of sequence or a stop string; length: cut at the token limit; error: generation failed."""
+    num_prompt_tokens: int | None
+    num_tokens: int | None
+    """Generated tokens, the end-of-sequence token included; None if unknown (imported dumps)."""
+    prompt_digest: str
+    """sha256 of the rendered prompt, so that a changed template is noticed; "" if unknown."""
+    error: str | None = None
+
+    @property
+    def series(self) -> Series:
+        """The curve this sample belongs to."""
+        return Series(self.model, self.task, self.temperature)
+
+    @property
+    def key(self) -> SampleKey:
+        """The sample's identity."""
+        return SampleKey(self.model, self.task, self.temperature, self.problem, self.sample)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a grader says of an answer against the gold answer."""
+
+    correct: bool | None
+    """None: the grader cannot tell, for the reason given."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grade:
+    """The graded answer of one completion: a line of grades.jsonl."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    sample: int
+    answer: str | None
+    """The extracted answer; None if the text holds none, and then the completion abstains from every vote."""
+    answer_class: str | None
+    """Canonical key of the answer: equal keys are equivalent answers. None exactly if the answer is None."""
+    correct: bool | None
+    reason: str | None = None
+    """Why `correct` is None, or why there is no answer."""
+
+    @property
+    def key(self) -> SampleKey:
+        """The identity of the graded sample."""
+        return SampleKey(self.model, self.task, self.temperature, self.problem, self.sample)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepScores:
+    """A reward model's scores of one completion: a line of scores.jsonl. All steps are kept."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    sample: int
+    reward_model: str
+    scores: tuple[float, ...]
+    """One score a step, in order; an outcome reward model gives one."""
+
+    @property
+    def key(self) -> SampleKey:
+        """The identity of the scored sample."""
+        return SampleKey(self.model, self.task, self.temperature, self.problem, self.sample)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Count:
+    """Correct completions of one problem, imported without their texts: a line of counts.jsonl."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    num_samples: int
+    num_correct: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """One timed repeat: a line of timings.jsonl. All times in seconds on a monotonic clock, device synchronised."""
+
+    model: str
+    batch: int
+    prompt_tokens: int
+    new_tokens: int
+    repeat: int
+    is_warmup: bool
+    """Warm-ups are recorded and reported, and never enter a mean."""
+    status: TimingStatus
+    prefill_s: float | None
+    """Seconds from the prompt to the first new token's logits; None if out of memory."""
+    decode_s: float | None
+    """Seconds for the `new_tokens` decode steps after the prefill; None if out of memory."""
+    peak_bytes: int | None
+    """Peak memory of the device (accelerator) or of the process (CPU); None if the platform cannot tell."""
+    environment: str
+    """Key into environment.json: times of different machines never share a curve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """A quality as a function of the number of samples and of the seconds they cost: an entry of curves.json."""
+
+    model: str
+    task: str
+    temperature: float
+    rule: str
+    """"coverage" (pass@k) or the name of an aggregator."""
+    reward_model: str | None
+    reduction: str | None
+    """How step scores became one score: last, min, prod or mean; None if the rule takes no scores."""
+    ks: tuple[int, ...]
+    values: tuple[float, ...]
+    """Mean over problems, between 0 and 1, one per k."""
+    standard_errors: tuple[float, ...]
+    """Over problems."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """Ends of the 95 % bootstrap interval over problems."""
+    monte_carlo_errors: tuple[float, ...] | None
+    """Standard error of the permutation estimate; None for exact estimators."""
+    seconds: tuple[float | None, ...] | None
+    """T*(k): decode seconds of k samples with the best split; None where nothing large enough was measured."""
+    seconds_low: tuple[float | None, ...] | None
+    seconds_high: tuple[float | None, ...] | None
+    num_problems: int
+    num_samples: int
+
+    @property
+    def series(self) -> Series:
+        """The model, task and temperature of the curve."""
+        return Series(self.model, self.task, self.temperature)
+
+
+def to_json(record: Any) -> dict[str, Any]:  # Any: every record above
+    """Turn a record into a JSON-ready dict, its fields in the order of their definition."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def from_json(kind: type[Record], data: dict[str, Any]) -> Record:
+    """Make a record from a dict read from JSON; unknown fields are refused.
+
+    Raises:
+        ValueError: a field is missing or unknown; the message names it.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a record class
+    unknown = sorted(set(data) - set(fields))
+    missing = sorted(
+        name for name, field in fields.items() if name not in data and field.default is dataclasses.MISSING
+    )
+    if unknown or missing:
+        parts = [f"missing {', '.join(missing)}"] if missing else []
+        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+        raise ValueError(f"not a {kind.__name__}: {'; '.join(parts)}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})

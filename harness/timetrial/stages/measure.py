@@ -1,0 +1,96 @@
+"""Stage 4: the timing grid. Warm-ups go up in batch size and find the largest that fits; repeats run in random order.
+
+Random order spreads whatever drifts (clocks, heat, other load) over all batch sizes (timing.md, protocol A).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from timetrial.clock import Clock
+from timetrial.config import TimingGrid
+from timetrial.progress import Advance, ProgressFactory
+from timetrial.protocol import Model, OutOfMemory
+from timetrial.record import Timing
+from timetrial.store import Appender, RunFolder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What stays the same while the grid of one model is timed."""
+
+    name: str
+    """The model's name in the records."""
+    model: Model
+    grid: TimingGrid
+    """With its lengths settled: no None."""
+    environment: str
+    clock: Clock
+    seed: int
+
+    def run(self, folder: RunFolder, progress: ProgressFactory) -> int:
+        """Time the cells that are not in the folder yet; return how many were timed.
+
+        Once a batch does not fit, it is recorded as out of memory and larger ones are not tried. Warm-ups are
+        repeated whenever anything is timed: a fresh process is cold again.
+        """
+        known = [row for row in folder.read(Timing) if self._is_mine(row)]
+        done = {(row.batch, row.repeat) for row in known if row.status == "ok" and not row.is_warmup}
+        too_large = min((row.batch for row in known if row.status == "out_of_memory"), default=None)
+        batches = sorted(batch for batch in self.grid.batches if too_large is None or batch < too_large)
+        cells = [(batch, repeat) for repeat in range(self.grid.repeats) for batch in batches]
+        cells = [cell for cell in cells if cell not in done]
+        if not cells:
+            return 0
+        total = len(cells) + self.grid.warmups * len(batches)
+        with folder.appending(Timing) as file, progress(f"time {self.name}", total) as advance:
+            fitting = self.warm_up(batches, file, advance)
+            cells = [cell for cell in cells if cell[0] in fitting]
+            random.Random(self.seed).shuffle(cells)
+            for batch, repeat in cells:
+                file.append([self.time(batch, repeat)])
+                advance(1)
+        return len(cells)
+
+    def warm_up(self, batches: Sequence[int], file: Appender[Timing], advance: Advance) -> set[int]:
+        """Run every batch size outside the mean, smallest first; return those that fit."""
+        fitting: set[int] = set()
+        for batch in batches:
+            for index in range(self.grid.warmups):
+                row = self.time(batch, -1 - index)
+                file.append([row])
+                advance(1)
+                if row.status == "out_of_memory":
+                    return fitting
+            fitting.add(batch)
+        return fitting
+
+    def time(self, batch: int, repeat: int) -> Timing:
+        """Time one batch once; a negative repeat is a warm-up."""
+        prompt_tokens, new_tokens = self.grid.prompt_tokens, self.grid.new_tokens
+        assert prompt_tokens is not None and new_tokens is not None, "settle the grid's lengths first"
+        try:
+            times = self.model.decode_timing(
+                batch, prompt_tokens, new_tokens, clock=self.clock, seed=self.seed * 1000 + repeat
+            )
+        except OutOfMemory:
+            times = None
+        return Timing(
+            model=self.name,
+            batch=batch,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            repeat=repeat,
+            is_warmup=repeat < 0,
+            status="ok" if times else "out_of_memory",
+            prefill_s=times.prefill_s if times else None,
+            decode_s=times.decode_s if times else None,
+            peak_bytes=times.peak_bytes if times else None,
+            environment=self.environment,
+        )
+
+    def _is_mine(self, row: Timing) -> bool:
+        mine = (self.name, self.grid.prompt_tokens, self.grid.new_tokens, self.environment)
+        return (row.model, row.prompt_tokens, row.new_tokens, row.environment) == mine

@@ -1,0 +1,1 @@
+"""The built-in plugins: models, engine, tasks, grading, aggregators, reward models and the nutshell."""

@@ -1,0 +1,1 @@
+"""What checkpoints exist and what they are."""
