@@ -1,3 +1,145 @@
-"""Which reasoning model, how many samples and which way of choosing solve the most problems in T seconds."""
+"""Which reasoning model, how many samples and which way of choosing solve most problems in T seconds.
+
+This is everything a plugin or a script needs: `import timetrial` and nothing else. It imports neither torch nor numpy;
+what needs them is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from timetrial.config import RunConfig, TimingGrid, data_file
+from timetrial.error import (
+    CheckpointError,
+    ConfigMismatchError,
+    DataError,
+    PluginError,
+    RunError,
+    RunLockedError,
+    TimetrialError,
+    UnknownNameError,
+    UsageError,
+)
+from timetrial.hookspec import hookimpl
+from timetrial.protocol import (
+    Aggregator,
+    AggregatorSpec,
+    CheckpointSpec,
+    CommandSpec,
+    ExactAggregator,
+    Generation,
+    Grader,
+    LoadOptions,
+    Model,
+    ModelSpec,
+    OutOfMemory,
+    PhaseTimes,
+    Request,
+    RewardModel,
+    RewardModelSpec,
+    Sampling,
+    StepCost,
+    Task,
+    TaskSpec,
+    Tokenizer,
+)
+from timetrial.record import (
+    Completion,
+    Count,
+    Curve,
+    Grade,
+    Message,
+    Problem,
+    Prompt,
+    SampleKey,
+    Series,
+    StepScores,
+    Timing,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from timetrial.loading import load_model
+    from timetrial.runner import Run, run
+    from timetrial.statistics.best_of import best_of_k
+    from timetrial.statistics.coverage import pass_at_k
+    from timetrial.statistics.majority import majority_at_k
+    from timetrial.statistics.table import VoteTable
+    from timetrial.statistics.weighted import weighted_at_k
 
 __version__ = "0.1.0"
+
+_ON_FIRST_USE = {
+    "Run": "timetrial.runner",
+    "VoteTable": "timetrial.statistics.table",
+    "best_of_k": "timetrial.statistics.best_of",
+    "load_model": "timetrial.loading",
+    "majority_at_k": "timetrial.statistics.majority",
+    "pass_at_k": "timetrial.statistics.coverage",
+    "run": "timetrial.runner",
+    "weighted_at_k": "timetrial.statistics.weighted",
+}
+
+__all__ = [
+    "Aggregator",
+    "AggregatorSpec",
+    "CheckpointError",
+    "CheckpointSpec",
+    "CommandSpec",
+    "Completion",
+    "ConfigMismatchError",
+    "Count",
+    "Curve",
+    "DataError",
+    "ExactAggregator",
+    "Generation",
+    "Grade",
+    "Grader",
+    "LoadOptions",
+    "Message",
+    "Model",
+    "ModelSpec",
+    "OutOfMemory",
+    "PhaseTimes",
+    "PluginError",
+    "Problem",
+    "Prompt",
+    "Request",
+    "RewardModel",
+    "RewardModelSpec",
+    "Run",
+    "RunConfig",
+    "RunError",
+    "RunLockedError",
+    "SampleKey",
+    "Sampling",
+    "Series",
+    "StepCost",
+    "StepScores",
+    "Task",
+    "TaskSpec",
+    "TimetrialError",
+    "Timing",
+    "TimingGrid",
+    "Tokenizer",
+    "UnknownNameError",
+    "UsageError",
+    "Verdict",
+    "VoteTable",
+    "__version__",
+    "best_of_k",
+    "data_file",
+    "hookimpl",
+    "load_model",
+    "majority_at_k",
+    "pass_at_k",
+    "run",
+    "weighted_at_k",
+]
+
+
+def __getattr__(name: str) -> Any:  # Any: whatever the module defines under that name
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module 'timetrial' has no attribute {name!r}")
+    return getattr(import_module(_ON_FIRST_USE[name]), name)

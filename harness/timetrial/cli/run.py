@@ -1,0 +1,196 @@
+"""`timetrial run`, `timetrial time` and `timetrial demo`: from flags to a RunConfig to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from timetrial.cli.options import INTEGERS, NAMES, NUMBERS, flatten, print_json
+from timetrial.config import REDUCTIONS, RunConfig, TimingGrid
+from timetrial.error import UsageError
+from timetrial.presets import PRESETS, preset
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+DEMO = RunConfig(
+    models=("nutshell-llama",),
+    tasks=("nutshell",),
+    samples=32,
+    temperatures=(0.6, 1.0),
+    reward_model="likelihood:nutshell-llama",
+    grid=TimingGrid(batches=(1, 2, 4, 8, 16, 32), prompt_tokens=None, new_tokens=None, repeats=5),
+    batch_size=256,
+)
+
+
+def _options(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_model = click.option(
+    "--model", "-m", "models", type=NAMES, multiple=True, required=True,
+    help="Checkpoint names (`timetrial models`), folders or Hub ids.",
+)  # fmt: skip
+_hardware = _options(
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
+)
+_output = _options(
+    click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: results/NAME-OF-THE-CONFIG]"),
+    click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress bars."),
+)
+
+
+@click.command()
+@_model
+@click.option("--task", "-t", "tasks", type=NAMES, multiple=True, required=True, help="Tasks (`timetrial tasks`).")
+@click.option("--samples", "-n", type=int, help="Completions per problem; may grow in a later command. [default: 16]")
+@click.option(
+    "--temperature", "temperatures", type=NUMBERS, multiple=True,
+    help="Each is a curve of its own; 0 is greedy, sampled once. [default: as recommended for the checkpoint]",
+)  # fmt: skip
+@click.option("--preset", "preset_name", help=f"Sampling settings by name: {', '.join(PRESETS)}. Flags win over it.")
+@click.option("--top-p", type=float, help="Nucleus sampling. [default: 1]")
+@click.option("--top-k", type=int, help="-1 considers all tokens. [default: -1]")
+@click.option("--max-tokens", type=int, help="Longest completion. [default: the task's limit]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--limit", type=int, help="Use a seeded draw of this many problems, stratified by level.")
+@click.option("--data", multiple=True, metavar="[TASK=]FILE", help="Read a task's problems from a file.")
+@click.option(
+    "--aggregator", "aggregators", type=NAMES, multiple=True,
+    help="Ways of choosing an answer. [default: majority,best-of-n,weighted]",
+)  # fmt: skip
+@click.option("--reward-model", metavar="NAME[:REF]", help="Scores for best-of-n and weighted.")
+@click.option("--reduction", default="last", show_default=True, help=f"Of step scores: {', '.join(REDUCTIONS)}.")
+@click.option("--batch-size", type=int, default=64, show_default=True, help="Sequences sampled together.")
+@click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="The budget the report answers first.")
+@click.option("--time/--no-time", "is_timed", default=True, help="Measure the timing grid.  [default: time]")
+@click.option(
+    "--batch", "batches", type=INTEGERS, multiple=True,
+    help="Batch sizes to time. [default: powers of two up to --samples, at most 512]",
+)  # fmt: skip
+@click.option("--prompt-tokens", type=int, help="Of the timing grid. [default: the samples' median]")
+@click.option("--new-tokens", type=int, help="Of the timing grid. [default: the completions' mean]")
+@click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
+@_hardware
+@_output
+def run(**flags: Any) -> None:  # Any: click passes every option by name
+    """Sample, grade, score, time and report models on tasks.
+
+    The same command again continues an interrupted run and adds samples if --samples has grown.
+    """
+    execute(config_from_flags(flags), flags["out"], as_json=flags["as_json"], quiet=flags["quiet"])
+
+
+@click.command()
+@_model
+@click.option(
+    "--batch", "batches", type=INTEGERS, multiple=True,
+    help="Batch sizes. [default: 1,2,4,8,16,32,64]",
+)  # fmt: skip
+@click.option("--prompt-tokens", type=int, default=512, show_default=True)
+@click.option("--new-tokens", type=int, default=512, show_default=True)
+@click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
+@click.option("--warmups", type=int, default=1, show_default=True, help="Untimed runs of each batch before them.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_hardware
+@_output
+def time(**flags: Any) -> None:  # Any: click passes every option by name
+    """Time the decoding of models over a grid of batch sizes (the paper's figure 2).
+
+    Prefill and decode are timed apart, warm-ups are recorded but left out, and repeats run in random batch order.
+    """
+    grid = TimingGrid(
+        batches=flatten(flags["batches"]) or TimingGrid().batches,
+        prompt_tokens=flags["prompt_tokens"],
+        new_tokens=flags["new_tokens"],
+        repeats=flags["repeats"],
+        warmups=flags["warmups"],
+    )
+    config = RunConfig(
+        models=flatten(flags["models"]),
+        grid=grid,
+        seed=flags["seed"],
+        device=flags["device"],
+        dtype=flags["dtype"],
+    )
+    execute(config, flags["out"], as_json=flags["as_json"], quiet=flags["quiet"])
+
+
+@click.command()
+@_output
+def demo(out: Path | None, as_json: bool, quiet: bool) -> None:
+    """Run the whole path on the shipped model and task: about two minutes on two CPU cores.
+
+    Nothing is canned: this is `timetrial run` with the flags printed at the start.
+    """
+    click.echo(
+        "timetrial run --model nutshell-llama --task nutshell --samples 32 --temperature 0.6,1.0 "
+        "--reward-model likelihood:nutshell-llama --batch-size 256",
+        err=True,
+    )
+    execute(DEMO, out or Path("results/demo"), as_json=as_json, quiet=quiet)
+
+
+def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's values
+    """Build the config of `timetrial run`; a flag wins over the preset, the preset over the default."""
+    fields: dict[str, Any] = {"samples": 16}  # Any: the fields differ in type
+    if flags["preset_name"] is not None:
+        fields |= preset(flags["preset_name"])
+    given = {name: flags[name] for name in ("samples", "top_p", "top_k", "max_tokens") if flags[name] is not None}
+    lists = {name: flatten(flags[name]) for name in ("temperatures", "aggregators") if flags[name]}
+    fields |= given | lists
+    tasks = flatten(flags["tasks"])
+    direct = ("seed", "limit", "reward_model", "reduction", "batch_size", "device", "dtype", "budget_s")
+    return RunConfig(
+        models=flatten(flags["models"]),
+        tasks=tasks,
+        data=tuple(_data_pair(text, tasks) for text in flags["data"]),
+        grid=_grid(flags, fields["samples"]) if flags["is_timed"] else None,
+        **fields,
+        **{name: flags[name] for name in direct},
+    )
+
+
+def _grid(flags: dict[str, Any], samples: int) -> TimingGrid:  # Any: click's values
+    powers = tuple(2**power for power in range(10) if 2**power <= max(1, samples))
+    return TimingGrid(
+        batches=flatten(flags["batches"]) or powers,
+        prompt_tokens=flags["prompt_tokens"],
+        new_tokens=flags["new_tokens"],
+        repeats=flags["repeats"],
+    )
+
+
+def _data_pair(text: str, tasks: tuple[str, ...]) -> tuple[str, str]:
+    task, separator, path = text.partition("=")
+    if separator and task in tasks:
+        return task, path
+    if len(tasks) == 1:
+        return tasks[0], text
+    raise UsageError(f"--data {text!r} does not say for which task: with several tasks write --data TASK=FILE")
+
+
+def execute(config: RunConfig, out: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Run the config with progress bars and print where the results are."""
+    from timetrial.catalog import open_catalog
+    from timetrial.cli.summary import print_summary, summary
+    from timetrial.progress import bar, silent
+    from timetrial.runner import Surroundings
+    from timetrial.runner import run as run_config
+
+    surroundings = Surroundings(catalog=open_catalog(), progress=silent if quiet else bar)
+    finished = run_config(config, out, surroundings=surroundings)
+    if as_json:
+        print_json(summary(finished))
+    else:
+        print_summary(finished)

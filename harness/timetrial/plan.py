@@ -1,0 +1,178 @@
+"""What a run works with, settled before anything expensive happens: tasks, problems, models, series.
+
+The plan's identity goes into config.json; a later command continues the run only if its own identity agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timetrial_registry.digest import checkpoint_digest
+
+import timetrial
+from timetrial.catalog import Catalog
+from timetrial.config import RunConfig, config_difference, config_from_json, config_to_json
+from timetrial.error import ConfigMismatchError, DataError, UsageError
+from timetrial.loading import LocatedModel, locate_model
+from timetrial.protocol import AggregatorSpec, Sampling
+from timetrial.record import Problem, Series
+from timetrial.stages.grade import GradedTask
+from timetrial.stages.sample import choose_problems
+from timetrial.store import RunFolder
+
+CONFIG_FILE = "config.json"
+
+Facts = Mapping[str, Any]  # Any: JSON-ready
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything a run needs that can be known before a model is loaded."""
+
+    config: RunConfig
+    tasks: Mapping[str, GradedTask]
+    models: Mapping[str, LocatedModel]
+    aggregators: Mapping[str, AggregatorSpec]
+    digests: Mapping[str, str]
+    """sha256 of each model's checkpoint."""
+    plugins: Mapping[str, str]
+    """Plugins that offered what is in use, each with its distribution and version."""
+
+    def series(self) -> list[Series]:
+        """Return every (model, task, temperature), model by model."""
+        return [
+            Series(model.ref, task, temperature)
+            for model in self.models.values()
+            for task in self.tasks
+            for temperature in self._temperatures(model)
+        ]
+
+    def sampling(self, series: Series) -> Sampling:
+        """Return how the completions of a series are drawn."""
+        task = self.tasks[series.task].task
+        return Sampling(
+            temperature=series.temperature,
+            top_p=self.config.top_p,
+            top_k=self.config.top_k,
+            max_tokens=self.config.max_tokens or task.max_tokens,
+            stop=task.stop,
+            seed=self.config.seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:  # Any: JSON-ready
+        """Return what config.json holds."""
+        return {
+            "timetrial": timetrial.__version__,
+            "config": config_to_json(self.config),
+            "models": {
+                ref: {"checkpoint_sha256": self.digests[ref], "family": model.spec.family}
+                for ref, model in self.models.items()
+            },
+            "tasks": {name: _task_facts(graded) for name, graded in self.tasks.items()},
+            "series": [list(series) for series in self.series()],
+            "plugins": dict(self.plugins),
+        }
+
+    def _temperatures(self, model: LocatedModel) -> tuple[float, ...]:
+        if self.config.temperatures:
+            return self.config.temperatures
+        if model.temperature is None:
+            raise UsageError(f"no temperature is recommended for model {model.ref!r}: give one with --temperature")
+        return (model.temperature,)
+
+
+def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
+    """Look up every name of the config and load the tasks' problems.
+
+    Raises:
+        UnknownNameError: a name is not known.
+        DataError: a task's data cannot be read.
+        UsageError: the values do not go together.
+    """
+    files = dict(config.data)
+    for name in files:
+        if name not in config.tasks:
+            raise UsageError(f"--data is given for task {name!r}, which is not part of the run")
+    task_specs = {name: catalog.task(name) for name in config.tasks}
+    aggregators = {name: catalog.aggregator(name) for name in config.aggregators}
+    if config.reward_model is not None:
+        catalog.reward_model(config.reward_model.partition(":")[0])
+    models = {ref: locate_model(ref, catalog) for ref in config.models}
+    tasks = {
+        name: _load_task(name, spec.load(Path(files[name]) if name in files else None), config)
+        for name, spec in task_specs.items()
+    }
+    plan = Plan(
+        config=config,
+        tasks=tasks,
+        models=models,
+        aggregators=aggregators,
+        digests={ref: checkpoint_digest(model.folder) for ref, model in models.items()},
+        plugins=_plugins_in_use(catalog, config, models.values()),
+    )
+    plan.series()  # refuses a missing temperature now, not after the first model
+    return plan
+
+
+def check_continues(folder: RunFolder, plan: Plan) -> None:
+    """Refuse to continue a run that was made with something else.
+
+    Raises:
+        ConfigMismatchError: lists every difference.
+    """
+    old = folder.read_json(CONFIG_FILE)
+    if old is None:
+        return
+    try:
+        differences = config_difference(config_from_json(old["config"]), plan.config)
+    except (KeyError, TypeError, ValueError) as cause:
+        raise DataError(f"not a run's configuration ({cause!r})", folder.path / CONFIG_FILE) from cause
+    new = plan.to_json()
+    for kind in ("models", "tasks"):
+        for name in set(old[kind]) & set(new[kind]):
+            differences += _fact_differences(f"{kind[:-1]} {name}", old[kind][name], new[kind][name])
+    if differences:
+        listed = "\n  ".join(differences)
+        raise ConfigMismatchError(
+            f"{folder.path} was made with another configuration:\n  {listed}\n"
+            "Give the same values to continue it, or another --out to start anew"
+        )
+
+
+def _plugins_in_use(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel]) -> dict[str, str]:
+    origins = [catalog.models()[model.spec.family].origin for model in models]
+    origins += [catalog.tasks()[name].origin for name in config.tasks]
+    origins += [catalog.aggregators()[name].origin for name in config.aggregators]
+    if config.reward_model is not None:
+        origins.append(catalog.reward_models()[config.reward_model.partition(":")[0]].origin)
+    return {origin.plugin: f"{origin.distribution} {origin.version}" for origin in origins}
+
+
+def _fact_differences(what: str, old: Facts, new: Facts) -> list[str]:
+    return [
+        f"{what}, {name}: the run has {_short(old[name])}, now {_short(new.get(name))}"
+        for name in old
+        if old[name] != new.get(name)
+    ]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _load_task(name: str, task: Any, config: RunConfig) -> GradedTask:  # Any: a plugin's Task
+    problems = choose_problems(name, task.problems(), config.limit, config.seed)
+    return GradedTask(task=task, problems={problem.id: problem for problem in problems})
+
+
+def _task_facts(graded: GradedTask) -> dict[str, Any]:  # Any: JSON-ready
+    problems: list[Problem] = list(graded.problems.values())
+    return {
+        "version": graded.task.version,
+        "grader": graded.task.grader.name,
+        "problems": [problem.id for problem in problems],
+    }

@@ -1,0 +1,199 @@
+"""A run from beginning to end: sample, grade, score, measure, curves, report. Each stage skips what is on disk.
+
+The order of the stages is the only thing decided here; each has a module of its own in `stages/`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from timetrial.catalog import Catalog, open_catalog
+from timetrial.clock import Clock, MonotonicClock
+from timetrial.config import RunConfig, TimingGrid, config_from_json, run_name
+from timetrial.environment import describe_environment, environment_entry, environment_key
+from timetrial.error import RunError
+from timetrial.plan import CONFIG_FILE, Plan, check_continues, make_plan
+from timetrial.progress import ProgressFactory, silent
+from timetrial.protocol import LoadOptions, Model
+from timetrial.record import Completion, Timing
+from timetrial.stages.curves_file import write_curves
+from timetrial.stages.grade import grade
+from timetrial.stages.measure import Measurement
+from timetrial.stages.report import write_run_report
+from timetrial.stages.sample import SampleJob, existing_samples, missing_requests
+from timetrial.stages.score import score
+from timetrial.store import RunFolder, write_problems
+
+ENVIRONMENT_FILE = "environment.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A finished or interrupted run on disk."""
+
+    folder: RunFolder
+    config: RunConfig
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Open a run folder.
+
+        Raises:
+            RunError: there is no run in the folder.
+        """
+        folder = RunFolder(Path(path))
+        data = folder.read_json(CONFIG_FILE)
+        if data is None:
+            raise RunError(f"{path} is no run folder: it has no {CONFIG_FILE}. Runs are made by `timetrial run`")
+        return cls(folder=folder, config=config_from_json(data["config"]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a run takes from outside: a catalog of plugins, progress bars, and the clock."""
+
+    catalog: Catalog
+    progress: ProgressFactory = silent
+    clock_for: Callable[[Model], Clock] = lambda model: MonotonicClock(model.synchronize)
+
+
+def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surroundings | None = None) -> Run:
+    """Do whatever of the run is not done yet, up to the report, and return it.
+
+    Args:
+        config: what to run.
+        out: the run folder; by default a folder under results/ named after the config, so that the same config
+            continues the same run.
+        surroundings: plugins, progress and clock; by default the installed plugins and no progress bars.
+
+    Raises:
+        TimetrialError: something the user can mend; all finished work is kept.
+    """
+    surroundings = surroundings or Surroundings(catalog=open_catalog())
+    folder = RunFolder(Path(out) if out is not None else Path("results") / run_name(config))
+    plan = make_plan(config, surroundings.catalog)
+    with folder.locked():
+        check_continues(folder, plan)
+        folder.write_json(CONFIG_FILE, plan.to_json())
+        for name, graded in plan.tasks.items():
+            write_problems(folder.path / f"problems-{name}.jsonl", graded.problems.values())
+        stages = _Stages(folder, plan, surroundings)
+        stages.sample()
+        stages.grade()
+        stages.score()
+        stages.measure()
+        stages.report()
+    return Run(folder=folder, config=config)
+
+
+class _Stages:
+    """The stages of one run; keeps the last loaded model, since two stages use each."""
+
+    def __init__(self, folder: RunFolder, plan: Plan, surroundings: Surroundings) -> None:
+        self._folder, self._plan, self._surroundings = folder, plan, surroundings
+        self._options = LoadOptions(device=plan.config.device, dtype=plan.config.dtype)
+        self._loaded: tuple[str, Model] | None = None
+
+    def sample(self) -> None:
+        """Generate the completions that are missing."""
+        have = existing_samples(self._folder)
+        for series in self._plan.series():
+            graded = self._plan.tasks[series.task]
+            job = SampleJob(
+                series=series,
+                requests=missing_requests(
+                    graded.task, graded.problems.values(), self._plan.config.samples, have.get(series, {})
+                ),
+                sampling=self._plan.sampling(series),
+                batch_size=self._plan.config.batch_size,
+            )
+            if job.requests:
+                job.run(self._folder, self._model(series.model), self._surroundings.progress)
+
+    def grade(self) -> None:
+        """Grade the completions that have no grade."""
+        grade(self._folder, self._plan.tasks, self._surroundings.progress)
+
+    def score(self) -> None:
+        """Score the completions that have no scores, if the run has a reward model."""
+        name = self._plan.config.reward_model
+        if name is None:
+            return
+        kind, _, ref = name.partition(":")
+        reward_model = self._surroundings.catalog.reward_model(kind).load(ref or None, self._options)
+        score(self._folder, self._plan.tasks, name, reward_model, self._surroundings.progress)
+
+    def measure(self) -> None:
+        """Time the cells of the grid that have no time."""
+        grid = self._plan.config.grid
+        if grid is None:
+            return
+        grid = settled_grid(self._folder, grid)
+        environment = describe_environment()
+        key = environment_key(environment)
+        entries = self._folder.read_json(ENVIRONMENT_FILE) or {}
+        self._folder.write_json(ENVIRONMENT_FILE, {**entries, key: environment_entry(environment)})
+        for ref in self._plan.models:
+            model = self._model(ref)
+            Measurement(
+                name=ref,
+                model=model,
+                grid=grid,
+                environment=key,
+                clock=self._surroundings.clock_for(model),
+                seed=self._plan.config.seed,
+            ).run(self._folder, self._surroundings.progress)
+
+    def report(self) -> None:
+        """Compute the curves and write the report."""
+        write_curves(self._folder, self._plan.config, self._surroundings.catalog, self._surroundings.progress)
+        write_run_report(self._folder, self._plan.config, self._surroundings.progress)
+
+    def _model(self, ref: str) -> Model:
+        if self._loaded is None or self._loaded[0] != ref:
+            self._loaded = None  # free the last one before the next is loaded
+            self._loaded = (ref, self._plan.models[ref].load(self._options))
+        return self._loaded[1]
+
+
+def settled_grid(folder: RunFolder, grid: TimingGrid) -> TimingGrid:
+    """Return the grid with its lengths filled in from the run's own samples.
+
+    All models of a run are timed at the same lengths. Lengths already timed are kept when samples are added, so that
+    a growing run stays on one grid.
+    """
+    timed = next(folder.read(Timing), None)
+    if timed is not None and None in (grid.prompt_tokens, grid.new_tokens):
+        return replace(
+            grid,
+            prompt_tokens=grid.prompt_tokens or timed.prompt_tokens,
+            new_tokens=grid.new_tokens or timed.new_tokens,
+        )
+    prompt_tokens, new_tokens = grid.prompt_tokens, grid.new_tokens
+    if prompt_tokens is None or new_tokens is None:
+        prompts, lengths = _lengths(folder)
+        prompt_tokens = prompt_tokens or max(1, round(statistics.median(prompts)))
+        new_tokens = new_tokens or max(1, round(statistics.fmean(lengths)))
+    return replace(grid, prompt_tokens=prompt_tokens, new_tokens=new_tokens)
+
+
+def _lengths(folder: RunFolder) -> tuple[list[int], list[int]]:
+    prompts, lengths = [], []
+    for completion in folder.read(Completion):
+        if completion.finish != "error" and completion.num_prompt_tokens and completion.num_tokens:
+            prompts.append(completion.num_prompt_tokens)
+            lengths.append(completion.num_tokens)
+    if not prompts:
+        raise RunError(
+            f"{folder.path} holds no finished completion to take the timing lengths from: "
+            "give --prompt-tokens and --new-tokens"
+        )
+    return prompts, lengths
