@@ -107,11 +107,11 @@ class _Stages:
         have = existing_samples(self._folder)
         for series in self._plan.series():
             graded = self._plan.tasks[series.task]
+            # Greedy decoding gives the same text every time: one sample says it all.
+            samples = self._plan.config.samples if series.temperature > 0 else 1
             job = SampleJob(
                 series=series,
-                requests=missing_requests(
-                    graded.task, graded.problems.values(), self._plan.config.samples, have.get(series, {})
-                ),
+                requests=missing_requests(graded.task, graded.problems.values(), samples, have.get(series, {})),
                 sampling=self._plan.sampling(series),
                 batch_size=self._plan.config.batch_size,
             )
@@ -155,7 +155,7 @@ class _Stages:
     def report(self) -> None:
         """Compute the curves and write the report."""
         write_curves(self._folder, self._plan.config, self._surroundings.catalog, self._surroundings.progress)
-        write_run_report(self._folder, self._plan.config, self._surroundings.progress)
+        write_run_report(self._folder)
 
     def _model(self, ref: str) -> Model:
         if self._loaded is None or self._loaded[0] != ref:

@@ -1,0 +1,167 @@
+"""The run folder: torn lines, locks, full disks, offsets."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from timetrial.error import DataError, RunError, RunLockedError
+from timetrial.record import Completion, Problem
+from timetrial.store import RunFolder, write_problems
+
+
+def completion(sample: int, text: str = "The answer is 4.") -> Completion:
+    return Completion(
+        model="m",
+        task="t",
+        temperature=0.8,
+        problem="p",
+        sample=sample,
+        text=text,
+        finish="stop",
+        num_prompt_tokens=3,
+        num_tokens=5,
+        prompt_digest="",
+    )
+
+
+def filled(path: Path, number: int) -> RunFolder:
+    folder = RunFolder(path)
+    with folder.locked(), folder.appending(Completion) as file:
+        file.append(completion(sample) for sample in range(number))
+    return folder
+
+
+def test_records_come_back_as_they_were_written(tmp_path):
+    folder = RunFolder(tmp_path)
+    texts = ["plain", "two\nlines", "\u2028 \u0085 separators", "emoji \U0001f600", 'quote " and \\ backslash']
+    written = [completion(number, text) for number, text in enumerate(texts)]
+    with folder.locked(), folder.appending(Completion) as file:
+        file.append(written)
+    assert list(folder.read(Completion)) == written
+
+
+def test_every_record_is_on_disk_when_append_returns(tmp_path):
+    folder = RunFolder(tmp_path)
+    with folder.locked(), folder.appending(Completion) as file:
+        for number in range(3):
+            file.append([completion(number)])
+            assert len(list(folder.read(Completion))) == number + 1
+
+
+@pytest.mark.parametrize("kept", range(1, 12))
+def test_a_torn_last_line_is_skipped_by_readers_and_cut_off_by_writers(tmp_path, kept):
+    folder = filled(tmp_path, 2)
+    path = tmp_path / "samples.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:kept])
+    assert len(list(folder.read(Completion))) == 2
+    with folder.locked():
+        assert path.read_bytes() == whole
+
+
+def test_a_torn_line_longer_than_the_search_window_is_cut_off(tmp_path):
+    folder = filled(tmp_path, 1)
+    path = tmp_path / "samples.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"text": "' + b"x" * 200_000)
+    with folder.locked():
+        assert path.read_bytes() == whole
+
+
+def test_a_file_that_is_one_torn_line_becomes_empty(tmp_path):
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(b'{"model"')
+    with RunFolder(tmp_path).locked():
+        assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"model": ', "line 2"),
+        ("[1, 2]", "line 2"),
+        ('{"model": "m"}', "missing"),
+        ("", "line 2"),
+    ],
+)
+def test_a_bad_line_in_the_middle_is_refused_with_its_number(tmp_path, line, said):
+    folder = filled(tmp_path, 1)
+    path = tmp_path / "samples.jsonl"
+    good = path.read_text()
+    path.write_text(good + line + "\n" + good)
+    with pytest.raises(DataError, match=said) as caught:
+        list(folder.read(Completion))
+    assert caught.value.line == 2
+
+
+def test_an_unknown_field_is_named(tmp_path):
+    folder = filled(tmp_path, 1)
+    path = tmp_path / "samples.jsonl"
+    data = json.loads(path.read_text()) | {"colour": "red"}
+    path.write_text(json.dumps(data) + "\n")
+    with pytest.raises(DataError, match="unknown colour"):
+        list(folder.read(Completion))
+
+
+def test_a_second_writer_is_refused_and_the_first_goes_on(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from timetrial.store import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked(): pass"
+    )
+    with RunFolder(tmp_path).locked():
+        with pytest.raises(RunLockedError, match="another timetrial process"), RunFolder(tmp_path).locked():
+            pass
+        second = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
+        assert second.returncode != 0
+        assert "RunLockedError" in second.stderr
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_full_disk_keeps_what_was_written_and_says_so(tmp_path, monkeypatch):
+    folder = filled(tmp_path, 2)
+    with folder.locked(), folder.appending(Completion) as file:
+
+        def full(data: bytes) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(
+            file, "_file", type("Full", (), {"write": staticmethod(full), "flush": lambda self: None})()
+        )
+        with pytest.raises(RunError, match="No space left on device.*kept"):
+            file.append([completion(2)])
+    assert len(list(folder.read(Completion))) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"), RunFolder(tmp_path / "file" / "run").locked():
+        pass
+
+
+def test_records_can_be_read_again_by_offset_in_any_order(tmp_path):
+    folder = filled(tmp_path, 5)
+    offsets = {record.sample: offset for offset, record in folder.offsets(Completion)}
+    again = folder.read_at(Completion, [offsets[3], offsets[0], offsets[4]])
+    assert [record.sample for record in again] == [3, 0, 4]
+
+
+def test_json_is_replaced_whole_and_bad_json_is_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_json("config.json") is None
+    folder.write_json("config.json", {"a": 1})
+    folder.write_json("config.json", {"a": 2})
+    assert folder.read_json("config.json") == {"a": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        folder.read_json("config.json")
+
+
+def test_problems_are_stored_a_line_each(tmp_path):
+    write_problems(tmp_path / "problems.jsonl", [Problem(id="a", text="1 + 1?", gold="2", level=1)])
+    assert json.loads((tmp_path / "problems.jsonl").read_text())["gold"] == "2"
