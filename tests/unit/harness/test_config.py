@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from timetrial.config import (
     RunConfig,
     TimingGrid,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from timetrial.error import DataError, RunError, RunLockedError
 from timetrial.record import Completion, Problem
 from timetrial.store import RunFolder, write_problems
