@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from timetrial.error import UnknownNameError, UsageError
+from timetrial.statistics.reduction import REDUCTIONS, Reduction
 
 DATA_VARIABLE = "TIMETRIAL_DATA"
-REDUCTIONS = ("last", "min", "prod", "mean")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +66,7 @@ class RunConfig:
     aggregators: tuple[str, ...] = ("majority", "best-of-n", "weighted")
     """Those that need scores are drawn only if there is a reward model."""
     reward_model: str | None = None
-    reduction: str = "last"
+    reduction: Reduction = "last"
     """How a completion's step scores become one score: last (the paper), min, prod or mean."""
     grid: TimingGrid | None = None
     """None: nothing is timed, and there are no curves against seconds."""

@@ -6,17 +6,13 @@ A reference is a checkpoint name some plugin knows, a folder in a published layo
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from timetrial_registry.checkpoint import resolve
 
 from timetrial.catalog import Catalog, open_catalog
-from timetrial.error import CheckpointError, UnknownNameError
+from timetrial.error import UnknownNameError
 from timetrial.protocol import LoadOptions, Model, ModelSpec
+from timetrial_registry.checkpoint import read_config, resolve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +50,7 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
     elif "/" not in ref and not Path(ref).is_dir():
         raise UnknownNameError("model", ref, checkpoints, "Or give a checkpoint folder or a Hub id (org/name).")
     folder = resolve(location)
-    return LocatedModel(ref=ref, folder=folder, spec=catalog.family_of(_read_config(folder)), temperature=temperature)
+    return LocatedModel(ref=ref, folder=folder, spec=catalog.family_of(read_config(folder)), temperature=temperature)
 
 
 def load_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
@@ -70,14 +66,3 @@ def load_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
         CheckpointError: the checkpoint cannot be found, fetched or fitted.
     """
     return locate_model(ref, open_catalog()).load(LoadOptions(device=device, dtype=dtype))
-
-
-def _read_config(folder: Path) -> Mapping[str, Any]:  # Any: JSON
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as cause:
-        raise CheckpointError(f"{path} is not valid JSON ({cause})") from cause
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} holds a {type(config).__name__}: expected an object")
-    return config

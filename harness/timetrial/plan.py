@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timetrial_registry.digest import checkpoint_digest
-
 import timetrial
 from timetrial.catalog import Catalog
 from timetrial.config import RunConfig, config_difference, config_from_json, config_to_json
@@ -22,6 +20,7 @@ from timetrial.record import Problem, Series
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.sample import choose_problems
 from timetrial.store import RunFolder
+from timetrial_registry.digest import checkpoint_digest
 
 CONFIG_FILE = "config.json"
 

@@ -19,7 +19,7 @@ from timetrial.plan import CONFIG_FILE, Plan, check_continues, make_plan
 from timetrial.progress import ProgressFactory, silent
 from timetrial.protocol import LoadOptions, Model
 from timetrial.record import Completion, Timing
-from timetrial.stages.curves_file import write_curves
+from timetrial.stages.derive import write_curves
 from timetrial.stages.grade import grade
 from timetrial.stages.measure import Measurement
 from timetrial.stages.report import write_run_report
@@ -94,6 +94,19 @@ def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surro
     return Run(folder=folder, config=config)
 
 
+def refresh_report(run: Run, catalog: Catalog) -> None:
+    """Compute the curves of a run on disk and write its report again.
+
+    Raises:
+        RunLockedError: the run is being written.
+        UsageError: it holds nothing to make a curve of.
+    """
+    aggregators = {name: catalog.aggregator(name) for name in run.config.aggregators}
+    with run.folder.locked():
+        write_curves(run.folder, run.config, aggregators)
+        write_run_report(run.folder)
+
+
 class _Stages:
     """The stages of one run; keeps the last loaded model, since two stages use each."""
 
@@ -154,7 +167,7 @@ class _Stages:
 
     def report(self) -> None:
         """Compute the curves and write the report."""
-        write_curves(self._folder, self._plan.config, self._surroundings.catalog, self._surroundings.progress)
+        write_curves(self._folder, self._plan.config, self._plan.aggregators)
         write_run_report(self._folder)
 
     def _model(self, ref: str) -> Model:

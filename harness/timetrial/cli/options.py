@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 
-class CommaList(click.ParamType):
+class CommaList(click.ParamType[tuple[Any, ...]]):  # Any: the items' type
     """A comma-separated list, each item of one type; an empty item is refused."""
 
-    def __init__(self, item: click.ParamType, metavar: str) -> None:
+    def __init__(self, item: click.ParamType[Any], metavar: str) -> None:
         self.name = metavar
         self._item = item
 

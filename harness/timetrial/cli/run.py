@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from timetrial.cli.options import INTEGERS, NAMES, NUMBERS, flatten, print_json
-from timetrial.config import REDUCTIONS, RunConfig, TimingGrid
+from timetrial.config import RunConfig, TimingGrid
 from timetrial.error import UsageError
 from timetrial.presets import PRESETS, preset
+from timetrial.statistics.reduction import REDUCTIONS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -1,0 +1,89 @@
+"""Stage 5 on disk: read a run's grades, scores, counts and timings, compute the curves, write curves.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from timetrial.analysis import analysis_to_json
+from timetrial.config import RunConfig
+from timetrial.protocol import AggregatorSpec
+from timetrial.record import Count, Grade, StepScores, Timing, to_json
+from timetrial.stages.compare import ComparisonSettings
+from timetrial.stages.curves import CurveSet, CurveSettings, compute_curves
+from timetrial.stages.pools import CountPool, VotePool, collect_counts, collect_votes
+from timetrial.store import RunFolder
+
+CURVES_FILE = "curves.json"
+
+Sampled = TypeVar("Sampled", Grade, StepScores)
+
+
+def write_curves(folder: RunFolder, config: RunConfig, aggregators: Mapping[str, AggregatorSpec]) -> None:
+    """Compute and store the curves of a run; of a run that only timed, none.
+
+    Raises:
+        UsageError: there are samples, but nothing to make a curve of.
+    """
+    pools = collect_pools(folder, config)
+    if not pools:
+        folder.write_json(CURVES_FILE, {"curves": [], "analysis": {}})
+        return
+    settings = CurveSettings(
+        reduction=config.reduction,
+        seed=config.seed,
+        comparison=ComparisonSettings(
+            seed=config.seed, budgets_s=None if config.budget_s is None else (config.budget_s,)
+        ),
+    )
+    made = compute_curves(
+        pools,
+        {name: spec.make() for name, spec in aggregators.items()},
+        curve_ks(config.samples),
+        current_timings(folder),
+        settings,
+    )
+    folder.write_json(CURVES_FILE, curves_to_json(made))
+
+
+def curves_to_json(made: CurveSet) -> dict[str, object]:
+    """Return what curves.json holds."""
+    return {
+        "curves": [to_json(curve) for curve in made.curves],
+        "analysis": analysis_to_json(made.analysis),
+    }
+
+
+def collect_pools(folder: RunFolder, config: RunConfig) -> list[VotePool | CountPool]:
+    """Return the vote and count tables of the run's series. Greedy series have one sample, others `config.samples`."""
+    pools: list[VotePool | CountPool] = []
+    if folder.has(Grade):
+        for is_greedy in (True, False):
+            pools += collect_votes(
+                _of(folder, Grade, is_greedy),
+                _of(folder, StepScores, is_greedy),
+                num_samples=1 if is_greedy else config.samples,
+                reduction=config.reduction,
+            )
+    if folder.has(Count):
+        pools += collect_counts(folder.read(Count), num_samples=config.samples)
+    return pools
+
+
+def curve_ks(samples: int) -> tuple[int, ...]:
+    """Return the numbers of samples a curve is drawn at: the powers of two up to N, and N."""
+    powers = [2**power for power in range(samples.bit_length()) if 2**power <= samples]
+    return tuple(sorted({*powers, samples}))
+
+
+def current_timings(folder: RunFolder) -> list[Timing]:
+    """Return the timings that belong together: those of the machine and lengths that were timed last."""
+    rows = list(folder.read(Timing))
+    if not rows:
+        return []
+    last = (rows[-1].environment, rows[-1].prompt_tokens, rows[-1].new_tokens)
+    return [row for row in rows if (row.environment, row.prompt_tokens, row.new_tokens) == last]
+
+
+def _of(folder: RunFolder, kind: type[Sampled], is_greedy: bool) -> Iterator[Sampled]:
+    return (record for record in folder.read(kind) if (record.temperature == 0) is is_greedy)
