@@ -20,7 +20,7 @@ Advance = Callable[[int], None]
 """Call it with the number of items done since the last call."""
 
 ProgressFactory = Callable[[str, int], AbstractContextManager[Advance]]
-"""Open a bar with a label and a total."""
+"""Open a bar with a label and a total; 0 if the total is not known."""
 
 
 @contextmanager
@@ -41,5 +41,5 @@ def bar(label: str, total: int) -> Iterator[Advance]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
+        task = progress.add_task(label, total=total or None)
         yield lambda count: progress.advance(task, count)

@@ -43,9 +43,7 @@ def report(runs: tuple[Path, ...], as_json: bool) -> None:
 @click.command()
 @_runs
 @click.option("--budget", "budget_s", type=float, required=True, metavar="SECONDS", help="Decode seconds per problem.")
-@click.option(
-    "--coverage", "with_coverage", is_flag=True, help="Rank coverage too: a perfect verifier's score."
-)
+@click.option("--coverage", "with_coverage", is_flag=True, help="Rank coverage too: a perfect verifier's score.")
 @click.option("--mix-machines", is_flag=True, help="Rank seconds of different machines together.")
 @_json
 def leaderboard(

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from timetrial.record import to_json
-from timetrial.report.curve_tables import best_tables
+from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.grid import timing_cells
 from timetrial.report.table import to_rich
 from timetrial.report.tables import timing_tables
@@ -32,7 +32,8 @@ def print_summary(run: Run) -> None:
     """Print the outcome of a run for people."""
     report = gather_report(run.folder)
     console = Console()
-    for table in (*best_tables(report.curves), *timing_tables(timing_cells(report.timings))):
+    tables = [*samples_tables(report.curves), *timing_tables(timing_cells(report.timings)), *best_tables(report.curves)]
+    for table in tables:
         console.print(to_rich(table))
         console.print()
     for warning in report.warnings:
