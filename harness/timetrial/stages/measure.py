@@ -72,9 +72,8 @@ class Measurement:
         prompt_tokens, new_tokens = self.grid.prompt_tokens, self.grid.new_tokens
         assert prompt_tokens is not None and new_tokens is not None, "settle the grid's lengths first"
         try:
-            times = self.model.decode_timing(
-                batch, prompt_tokens, new_tokens, clock=self.clock, seed=self.seed * 1000 + repeat
-            )
+            seed = (self.seed * 1000 + repeat) % 2**32  # random generators take no negative seeds
+            times = self.model.decode_timing(batch, prompt_tokens, new_tokens, clock=self.clock, seed=seed)
         except OutOfMemory:
             times = None
         return Timing(

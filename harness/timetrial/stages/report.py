@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonlines
 
+from timetrial.analysis import analysis_from_json
 from timetrial.record import Completion, Curve, Grade, Problem, SampleKey, Series, Timing, from_json
 from timetrial.report.data import Example, ReportData, SeriesStatistics
 from timetrial.report.write import write_report
@@ -35,7 +36,7 @@ def gather_report(folder: RunFolder) -> ReportData:
     return ReportData(
         title=folder.path.resolve().name,
         curves=tuple(from_json(Curve, curve) for curve in stored["curves"]),
-        analysis=stored["analysis"],
+        analysis=analysis_from_json(stored["analysis"]) if stored["analysis"] else None,
         timings=tuple(folder.read(Timing)),
         statistics=statistics,
         examples=gather_examples(folder, config),

@@ -33,7 +33,7 @@ class VoteTable:
         """Check that the shapes agree.
 
         Raises:
-            ValueError: shapes disagree, or a class number is out of range.
+            ValueError: shapes disagree, a class number is out of range, or a score is not finite.
         """
         num_problems, num_classes = self.correct.shape
         if self.classes.shape[0] != num_problems or len(self.problems) != num_problems:
@@ -45,6 +45,9 @@ class VoteTable:
             raise ValueError(f"scores have shape {self.scores.shape}, classes {self.classes.shape}")
         if self.classes.size and not -1 <= int(self.classes.min()) <= int(self.classes.max()) < num_classes:
             raise ValueError(f"answer classes must lie between -1 and {num_classes - 1}")
+        if self.scores is not None and not np.isfinite(self.scores).all():
+            row, column = np.argwhere(~np.isfinite(self.scores))[0]
+            raise ValueError(f"sample {column} of problem {self.problems[row]!r} has score {self.scores[row, column]}")
 
     @property
     def num_samples(self) -> int:
@@ -57,6 +60,16 @@ class VoteTable:
         # Class -1 indexes the padding column, which is False.
         padded = np.pad(self.correct, ((0, 0), (0, 1)))
         return np.take_along_axis(padded, self.classes, axis=1)
+
+    def require_scores(self) -> FloatArray:
+        """Return the scores, (P, N).
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.scores is None:
+            raise ValueError("this rule weighs samples by reward-model scores, and the table has none")
+        return self.scores
 
     def check_ks(self, ks: Sequence[int]) -> None:
         """Refuse a k that the pool cannot serve.

@@ -1,0 +1,1 @@
+"""The built-in ways of choosing one answer from many samples."""
