@@ -1,0 +1,75 @@
+"""The timing grid, one cell per batch size: what the timing figure draws and the timing table prints."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from timetrial.record import Timing
+
+
+class Workload(NamedTuple):
+    """What was timed, and where: batches of different workloads do not compare."""
+
+    environment: str
+    prompt_tokens: int
+    new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """All repeats of one batch size of one model, warm-ups apart."""
+
+    model: str
+    workload: Workload
+    batch: int
+    decode_s: tuple[float, ...]
+    """Decode seconds of the successful repeats; empty if every one ran out of memory."""
+    prefill_s: tuple[float, ...]
+    warmup_s: tuple[float, ...]
+    """Decode seconds of the successful warm-ups."""
+    num_out_of_memory: int
+    peak_bytes: int | None
+
+    @property
+    def median_s(self) -> float:
+        """Median decode seconds."""
+        return statistics.median(self.decode_s)
+
+
+def timing_cells(timings: Iterable[Timing]) -> tuple[Cell, ...]:
+    """Gather timings by model and workload, in order of appearance, and by rising batch."""
+    groups: dict[tuple[str, Workload], dict[int, list[Timing]]] = {}
+    for timing in timings:
+        groups.setdefault((timing.model, _workload(timing)), {}).setdefault(timing.batch, []).append(timing)
+    return tuple(_cell(batches[batch]) for batches in groups.values() for batch in sorted(batches))
+
+
+def by_workload(cells: Iterable[Cell]) -> dict[Workload, list[Cell]]:
+    """Gather cells by workload, in order of appearance."""
+    groups: dict[Workload, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.workload, []).append(cell)
+    return groups
+
+
+def _workload(timing: Timing) -> Workload:
+    return Workload(timing.environment, timing.prompt_tokens, timing.new_tokens)
+
+
+def _cell(timings: Sequence[Timing]) -> Cell:
+    first = timings[0]
+    timed = [timing for timing in timings if not timing.is_warmup]
+    peaks = [timing.peak_bytes for timing in timings if timing.peak_bytes is not None]
+    return Cell(
+        model=first.model,
+        workload=_workload(first),
+        batch=first.batch,
+        decode_s=tuple(timing.decode_s for timing in timed if timing.decode_s is not None),
+        prefill_s=tuple(timing.prefill_s for timing in timed if timing.prefill_s is not None),
+        warmup_s=tuple(timing.decode_s for timing in timings if timing.is_warmup and timing.decode_s is not None),
+        num_out_of_memory=sum(timing.status == "out_of_memory" for timing in timings),
+        peak_bytes=max(peaks, default=None),
+    )

@@ -1,0 +1,146 @@
+"""How one curve, one front and one legend key are drawn on given axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from timetrial.record import Curve, Series
+from timetrial.report import canvas
+from timetrial.report.labels import rule_label, series_label
+from timetrial.report.points import Point, pareto_front, timed_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BAND_OPACITY = 0.11
+PALE = 0.5
+
+
+Looks: TypeAlias = "Mapping[Series, Look]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How a curve is drawn and what the legend calls it."""
+
+    colour: str
+    marker: str
+    dash: canvas.Dash
+    fill: str
+    label: str
+
+
+def series_looks(curves: Sequence[Curve], models: Sequence[str]) -> Looks:
+    """Give each model its colour and marker by its place in `models`, and each of its temperatures a dash pattern."""
+    looks: dict[Series, Look] = {}
+    for series in dict.fromkeys(curve.series for curve in curves):
+        siblings = {curve.temperature: None for curve in curves if curve.model == series.model}
+        looks[series] = numbered_look(
+            models.index(series.model), list(siblings).index(series.temperature), series_label(series)
+        )
+    return looks
+
+
+def numbered_look(colour: int, dash: int, label: str) -> Look:
+    """Return the look with these numbers; more than there are start again from the first."""
+    return Look(
+        colour=canvas.series_colour(colour),
+        marker=canvas.marker(colour),
+        dash=canvas.DASHES[dash % len(canvas.DASHES)],
+        fill=canvas.FILLS[dash % len(canvas.FILLS)],
+        label=canvas.legend_label(label),
+    )
+
+
+def draw_by_samples(axes: Axes, curve: Curve, look: Look) -> None:
+    """Draw a curve against the number of samples."""
+    _draw(axes, curve, look, range(len(curve.ks)), curve.ks)
+
+
+def draw_by_seconds(axes: Axes, curve: Curve, look: Look) -> None:
+    """Draw those points of a curve that have seconds, with the interval of each time as a horizontal bar."""
+    points = timed_points([curve])
+    if not points:
+        return
+    _draw(axes, curve, look, [point.position for point in points], [point.seconds for point in points])
+    axes.hlines(
+        [100 * point.value for point in points],
+        [point.seconds_low for point in points],
+        [point.seconds_high for point in points],
+        color=look.colour,
+        linewidth=1,
+        alpha=PALE,
+    )
+
+
+def draw_front(axes: Axes, points: Sequence[Point]) -> None:
+    """Draw the Pareto front of `points` as broad steps, to lie under the curves."""
+    front = pareto_front(points)
+    if len(front) > 1:
+        seconds, values = [point.seconds for point in front], [100 * point.value for point in front]
+        axes.plot(
+            seconds, values, drawstyle="steps-post", color=canvas.FRONT, linewidth=6, zorder=1, label="Pareto front"
+        )
+
+
+def draw_marks(axes: Axes, points: Sequence[Point], looks: Looks, markers: Mapping[str, str]) -> None:
+    """Draw points as marks coloured by model and shaped by `markers` (per rule label); those on the front stand out."""
+    front = pareto_front(points)
+    groups: dict[tuple[Series, str, bool], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.curve.series, rule_label(point.curve), point in front), []).append(point)
+    for (series, rule, is_on_front), group in groups.items():
+        axes.plot(
+            [point.seconds for point in group],
+            [100 * point.value for point in group],
+            marker=markers[rule],
+            color=looks[series].colour,
+            fillstyle=looks[series].fill,
+            markerfacecoloralt=canvas.PAPER,
+            markersize=8 if is_on_front else 4.5,
+            alpha=1 if is_on_front else 0.45,
+            linestyle="none",
+        )
+    for point in front:
+        axes.annotate(
+            f"k={point.k}",
+            (point.seconds, 100 * point.value),
+            (-6, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=canvas.MUTED,
+        )
+
+
+def add_keys(axes: Axes, looks: Iterable[Look], markers: Mapping[str, str]) -> None:
+    """Add a legend entry for each look's colour and for each kind of mark."""
+    for look in looks:
+        axes.plot([], [], "h", color=look.colour, fillstyle=look.fill, markersize=8, label=look.label)
+    for label, marker in markers.items():
+        axes.plot([], [], color=canvas.MUTED, marker=marker, linestyle="none", label=canvas.legend_label(label))
+
+
+def _draw(axes: Axes, curve: Curve, look: Look, positions: Sequence[int], xs: Sequence[float]) -> None:
+    """Draw a band and a line; where k > N/2 the line is pale and its markers hollow."""
+    values, low, high = (
+        [100 * shares[position] for position in positions] for shares in (curve.values, curve.low, curve.high)
+    )
+    axes.fill_between(xs, low, high, color=look.colour, alpha=BAND_OPACITY, linewidth=0)
+    settled = sum(curve.ks[position] == 1 or 2 * curve.ks[position] <= curve.num_samples for position in positions)
+    joint = max(settled - 1, 0)
+    kind: dict[str, Any] = {"color": look.colour, "linewidth": 1.8, "linestyle": look.dash}  # Any: line properties
+    if settled < len(values):
+        axes.plot(xs[joint:], values[joint:], alpha=PALE, **kind)
+    axes.plot(xs[:settled], values[:settled], **kind)
+    mark: dict[str, Any] = {
+        "color": look.colour,
+        "marker": look.marker,
+        "markersize": 5,
+        "linestyle": "none",
+    }  # Any: ditto
+    axes.plot(xs[settled:], values[settled:], markerfacecolor=canvas.PAPER, **mark)
+    axes.plot(xs[:settled], values[:settled], **mark)
+    axes.plot([], [], marker=look.marker, markersize=5, label=look.label, **kind)
