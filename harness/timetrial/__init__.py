@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from timetrial.clock import Clock
 from timetrial.config import RunConfig, TimingGrid, data_file
 from timetrial.error import (
     CheckpointError,
@@ -63,22 +64,30 @@ if TYPE_CHECKING:
     from timetrial.loading import load_model
     from timetrial.runner import Run, run
     from timetrial.statistics.best_of import best_of_k
-    from timetrial.statistics.coverage import pass_at_k
+    from timetrial.statistics.choice import best_of_choice, majority_choice, weighted_choice
+    from timetrial.statistics.coverage import pass_at_k, pass_at_k_from_counts
     from timetrial.statistics.majority import majority_at_k
+    from timetrial.statistics.monte_carlo import Estimate, monte_carlo_at_k
     from timetrial.statistics.table import VoteTable
     from timetrial.statistics.weighted import weighted_at_k
 
 __version__ = "0.1.0"
 
 _ON_FIRST_USE = {
+    "Estimate": "timetrial.statistics.monte_carlo",
     "Run": "timetrial.runner",
     "VoteTable": "timetrial.statistics.table",
+    "best_of_choice": "timetrial.statistics.choice",
     "best_of_k": "timetrial.statistics.best_of",
     "load_model": "timetrial.loading",
     "majority_at_k": "timetrial.statistics.majority",
+    "majority_choice": "timetrial.statistics.choice",
+    "monte_carlo_at_k": "timetrial.statistics.monte_carlo",
     "pass_at_k": "timetrial.statistics.coverage",
+    "pass_at_k_from_counts": "timetrial.statistics.coverage",
     "run": "timetrial.runner",
     "weighted_at_k": "timetrial.statistics.weighted",
+    "weighted_choice": "timetrial.statistics.choice",
 }
 
 __all__ = [
@@ -86,12 +95,14 @@ __all__ = [
     "AggregatorSpec",
     "CheckpointError",
     "CheckpointSpec",
+    "Clock",
     "CommandSpec",
     "Completion",
     "ConfigMismatchError",
     "Count",
     "Curve",
     "DataError",
+    "Estimate",
     "ExactAggregator",
     "Generation",
     "Grade",
@@ -128,14 +139,19 @@ __all__ = [
     "Verdict",
     "VoteTable",
     "__version__",
+    "best_of_choice",
     "best_of_k",
     "data_file",
     "hookimpl",
     "load_model",
     "majority_at_k",
+    "majority_choice",
+    "monte_carlo_at_k",
     "pass_at_k",
+    "pass_at_k_from_counts",
     "run",
     "weighted_at_k",
+    "weighted_choice",
 ]
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pluggy
 
 from timetrial.clock import Clock, MonotonicClock
 from timetrial.error import CheckpointError, PluginError, UnknownNameError
-from timetrial.manager import PluginSet, PluginSettings, Refusal, describe, installed_plugins, load_plugins
+from timetrial.manager import PluginPoint, PluginSet, PluginSettings, Refusal, describe, installed_plugins, load_plugins
 from timetrial.protocol import (
     AggregatorSpec,
     CheckpointSpec,
@@ -112,7 +111,7 @@ class Catalog:
 
     def reward_model(self, name: str) -> RewardModelSpec:
         """Return a reward model; `name` without what may follow a colon. Raises UnknownNameError."""
-        return _find("reward model", name, self.reward_models(), "`timetrial plugins` lists them.")
+        return _find("reward model", name, self.reward_models(), "`timetrial aggregators` lists them.")
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Return a checkpoint. Raises UnknownNameError."""
@@ -147,7 +146,7 @@ class Catalog:
 
 
 def open_catalog(
-    points: Iterable[EntryPoint] | None = None,
+    points: Iterable[PluginPoint] | None = None,
     *,
     settings: PluginSettings | None = None,
     clock: Clock | None = None,
@@ -166,7 +165,7 @@ def open_catalog(
 
 
 def inspect_plugins(
-    points: Iterable[EntryPoint] | None = None,
+    points: Iterable[PluginPoint] | None = None,
     *,
     settings: PluginSettings | None = None,
     clock: Clock | None = None,
@@ -187,7 +186,7 @@ class _Survey(NamedTuple):
     faults: tuple[PluginError, ...]
 
 
-def _survey(points: Iterable[EntryPoint] | None, settings: PluginSettings | None, clock: Clock | None) -> _Survey:
+def _survey(points: Iterable[PluginPoint] | None, settings: PluginSettings | None, clock: Clock | None) -> _Survey:
     """Load the plugins and call their hooks, collecting faults."""
     settings = settings or PluginSettings.from_environment()
     points = installed_plugins() if points is None else points
@@ -225,8 +224,8 @@ def _ask(plugins: PluginSet, settings: PluginSettings) -> tuple[list[Offer[Any]]
                 found = []
             settings.trace(f"{kind.hook}() of plugin {describe(origin)}: {[offer.name for offer in found]}")
             offers += found
-    for origin, refusal in _doubles(offers).items():
-        faults.setdefault(origin, settings.fault(origin, refusal))
+    for origin, double in _doubles(offers).items():
+        faults.setdefault(origin, settings.fault(origin, double))
     return offers, faults
 
 

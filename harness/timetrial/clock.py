@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -35,4 +35,4 @@ class MonotonicClock:
 
 def timestamp() -> str:
     """Return the calendar time in UTC as ISO 8601, for provenance only: never subtract two of them."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

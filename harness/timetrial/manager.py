@@ -12,7 +12,8 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from typing import Any, Protocol
 
 import pluggy
 
@@ -23,6 +24,43 @@ from timetrial.protocol import Origin
 
 DISABLED_VARIABLE = "TIMETRIAL_DISABLED_PLUGINS"
 TRACE_VARIABLE = "TIMETRIAL_TRACE_PLUGINS"
+
+
+class Distribution(Protocol):
+    """The part of `importlib.metadata.Distribution` that is used."""
+
+    @property
+    def name(self) -> str:
+        """The name it is installed under."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+
+class PluginPoint(Protocol):
+    """The part of `importlib.metadata.EntryPoint` that is used; `timetrial.testing.FakePlugin` is another."""
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """What it refers to, as package.module."""
+        ...
+
+    @property
+    def dist(self) -> Distribution | None:
+        """The distribution it belongs to."""
+        ...
+
+    def load(self) -> Any:  # Any: a module, as a rule
+        """Import the plugin."""
+        ...
 
 
 class Refusal(Exception):
@@ -59,8 +97,9 @@ class PluginSettings:
     def fault(self, origin: Origin, refusal: Refusal) -> PluginError:
         """Return the error that says what is wrong with a plugin and how to go on without it."""
         without = ",".join((*self.disabled, origin.plugin))
+        cause = " ".join(str(refusal).split())  # what others raise may go over several lines
         error = PluginError(
-            f"plugin {describe(origin)}: {refusal}. Update, mend or uninstall it; "
+            f"plugin {describe(origin)}: {cause}. Update, mend or uninstall it; "
             f"{DISABLED_VARIABLE}={without} goes on without it."
         )
         error.__cause__ = refusal.__cause__
@@ -86,7 +125,7 @@ class PluginSet:
     plugins: tuple[LoadedPlugin, ...]
 
 
-def installed_plugins() -> Sequence[EntryPoint]:
+def installed_plugins() -> Sequence[PluginPoint]:
     """Return the entry points of all installed plugins; of a distribution found twice, the first on the path."""
     return tuple(entry_points(group=hookspec.PROJECT))
 
@@ -96,13 +135,13 @@ def describe(origin: Origin) -> str:
     return f"{origin.plugin!r} (distribution {origin.distribution} {origin.version})"
 
 
-def load_plugins(points: Iterable[EntryPoint], settings: PluginSettings, clock: Clock) -> PluginSet:
+def load_plugins(points: Iterable[PluginPoint], settings: PluginSettings, clock: Clock) -> PluginSet:
     """Load plugins one by one, each load timed; a plugin with a fault is left out of the manager.
 
     Raises:
         UnknownNameError: a disabled name is no plugin's; the closest one is offered.
     """
-    by_name: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[PluginPoint]] = {}
     for point in points:
         by_name.setdefault(point.name, []).append(point)
     for name in settings.disabled:
@@ -121,14 +160,14 @@ def load_plugins(points: Iterable[EntryPoint], settings: PluginSettings, clock: 
     return PluginSet(manager=manager, plugins=tuple(plugins))
 
 
-def _origin(point: EntryPoint) -> Origin:
+def _origin(point: PluginPoint) -> Origin:
     """Say which distribution an entry point belongs to."""
     if point.dist is None:
         return Origin(plugin=point.name, distribution="(none)", version="(none)")
     return Origin(plugin=point.name, distribution=point.dist.name, version=point.dist.version)
 
 
-def _refuse_double(point: EntryPoint, same: Sequence[EntryPoint], settings: PluginSettings) -> LoadedPlugin:
+def _refuse_double(point: PluginPoint, same: Sequence[PluginPoint], settings: PluginSettings) -> LoadedPlugin:
     """Refuse all plugins of one name: pluggy would drop all but one, which one depending on the path."""
     owners = " and ".join(f"{origin.distribution} {origin.version}" for origin in map(_origin, same))
     refusal = Refusal(f"the plugin name is taken more than once, by {owners}; entry points need different names")
@@ -136,7 +175,7 @@ def _refuse_double(point: EntryPoint, same: Sequence[EntryPoint], settings: Plug
     return LoadedPlugin(origin=origin, fault=settings.fault(origin, refusal))
 
 
-def _load(manager: pluggy.PluginManager, point: EntryPoint, settings: PluginSettings, clock: Clock) -> LoadedPlugin:
+def _load(manager: pluggy.PluginManager, point: PluginPoint, settings: PluginSettings, clock: Clock) -> LoadedPlugin:
     """Load one plugin and time it."""
     origin = _origin(point)
     fault: PluginError | None = None
@@ -150,7 +189,7 @@ def _load(manager: pluggy.PluginManager, point: EntryPoint, settings: PluginSett
     return LoadedPlugin(origin=origin, load_s=load_s, fault=fault)
 
 
-def _import_and_register(manager: pluggy.PluginManager, point: EntryPoint) -> None:
+def _import_and_register(manager: pluggy.PluginManager, point: PluginPoint) -> None:
     """Import a plugin and register it, or leave the manager as it was.
 
     Raises:
@@ -167,7 +206,7 @@ def _import_and_register(manager: pluggy.PluginManager, point: EntryPoint) -> No
         _check_hooks(manager, plugin)
     except pluggy.PluginValidationError as error:
         manager.unregister(name=point.name)
-        raise Refusal(" ".join(str(error).split())) from error
+        raise Refusal(str(error)) from error
     except Refusal:
         manager.unregister(name=point.name)
         raise

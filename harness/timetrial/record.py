@@ -193,8 +193,8 @@ class Curve:
     ks: tuple[int, ...]
     values: tuple[float, ...]
     """Mean over problems, between 0 and 1, one per k."""
-    standard_errors: tuple[float, ...]
-    """Over problems."""
+    standard_errors: tuple[float, ...] | None
+    """Over problems; None for a single problem."""
     low: tuple[float, ...]
     high: tuple[float, ...]
     """Ends of the 95 % bootstrap interval over problems."""

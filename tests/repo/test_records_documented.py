@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from timetrial.record import Completion, Count, Curve, Grade, Problem, StepScores, Timing
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"

@@ -1,0 +1,43 @@
+"""The contracts run over whatever is installed: built-in plugins, and any other found in this environment."""
+
+from pathlib import Path
+
+import pytest
+
+from timetrial.catalog import open_catalog
+from timetrial.protocol import LoadOptions
+
+
+@pytest.fixture(scope="session")
+def catalog():
+    return open_catalog()
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """Where contracts are checked: at lower precision, the batch size decides near-ties."""
+    return LoadOptions(device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def local_checkpoints(catalog):
+    """The checkpoints that are on this machine without a download, by name."""
+    return find_local_checkpoints(catalog)
+
+
+def find_local_checkpoints(catalog):
+    specs = {name: offer.spec for name, offer in catalog.checkpoints().items()}
+    return {name: spec for name, spec in specs.items() if Path(spec.location).is_dir()}
+
+
+def pytest_generate_tests(metafunc):
+    """Run a contract once per name that the catalog offers of the module's kind."""
+    if "name" in metafunc.fixturenames:
+        kind, catalog = metafunc.module.KIND, open_catalog()
+        names = list(getattr(catalog, kind)())
+        assert names, f"no plugin offers {kind}: is timetrial installed?"
+        if kind == "checkpoints":
+            names = list(find_local_checkpoints(catalog)) or [
+                pytest.param("none", marks=pytest.mark.skip("no checkpoint is on this machine"))
+            ]
+        metafunc.parametrize("name", names, scope="module")
