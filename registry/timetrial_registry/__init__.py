@@ -1,1 +1,15 @@
-"""What checkpoints exist and what they are."""
+"""What checkpoints exist and what they are: where they lie, their files, their digests."""
+
+from timetrial_registry.checkpoint import read_config, resolve, weight_files
+from timetrial_registry.digest import checkpoint_digest, file_digest
+from timetrial_registry.error import CheckpointError, TimetrialError
+
+__all__ = [
+    "CheckpointError",
+    "TimetrialError",
+    "checkpoint_digest",
+    "file_digest",
+    "read_config",
+    "resolve",
+    "weight_files",
+]

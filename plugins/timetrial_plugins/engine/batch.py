@@ -1,0 +1,98 @@
+"""The sequences decoded together: their memory, and the step that draws and reads one token for all of them.
+
+Everything a step touches is a static tensor on the device. `advance` is what is timed, and the seam for whatever makes
+it faster.
+Shapes: R rows allocated, B rows in use, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from timetrial_plugins.engine.sampler import Sampler
+from timetrial_plugins.models.interface import CausalModule, DecodeState
+
+
+class PrefilledPrompt(NamedTuple):
+    """A prompt that has been read once, ready to be shared by its completions."""
+
+    state: DecodeState
+    logits: Tensor  # (1, V) after the prompt
+
+
+class Move(NamedTuple):
+    """A row that takes the place of another one."""
+
+    source: int
+    target: int
+
+
+class DecodeBatch:
+    """Rows that are decoded together; the first `size` are in use."""
+
+    # Any: each family has its own kind of state, and only the family looks into it
+    def __init__(self, module: CausalModule[Any], sampler: Sampler, rows: int, capacity: int) -> None:
+        """Allocate `rows` rows of `capacity` tokens each, prompt and completion together."""
+        self._module, self._sampler = module, sampler
+        with torch.inference_mode():
+            self._state: DecodeState = module.init_state(rows, capacity)
+            self._device = self._state.lengths.device
+            self._streams = torch.zeros(rows, dtype=torch.int64, device=self._device)  # (R,) seeds of random numbers
+            self._counts = torch.zeros(rows, dtype=torch.int64, device=self._device)  # (R,) tokens drawn
+            self._logits = torch.empty(0, device=self._device)  # (B, V) for the next token
+
+    @property
+    def size(self) -> int:
+        """Rows in use."""
+        return self._state.batch
+
+    def prefill(self, tokens: Sequence[int]) -> PrefilledPrompt:
+        """Read a prompt, once, whatever the number of its completions."""
+        with torch.inference_mode():
+            state = self._module.init_state(1, len(tokens))
+            logits = self._module.prefill(torch.tensor([tokens], device=self._device), state)
+        return PrefilledPrompt(state, logits)
+
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
+        """Add one completion of the prompt for each stream of random numbers."""
+        with torch.inference_mode():
+            start, stop = self.size, self.size + len(streams)
+            self._state.append(prompt.state, len(streams))
+            self._streams[start:stop] = torch.tensor(streams, dtype=torch.int64)
+            self._counts[start:stop] = 0
+            new = prompt.logits.expand(len(streams), -1)
+            self._logits = torch.cat((self._logits, new)) if start else new.clone()
+
+    def advance(self) -> Tensor:
+        """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
+        with torch.inference_mode():
+            counts = self._counts[: self.size]
+            tokens = self._sampler.draw(self._logits, self._streams[: self.size], counts)
+            counts += 1
+            # A row without a next token is on its way out: what it reads until then does not matter.
+            self._logits = self._module.step(tokens.clamp(min=0), self._state)
+        return tokens
+
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+        """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
+
+        `spoilt` are those among the dropped whose memory may hold values that are not numbers.
+        """
+        size = self.size - len(rows)
+        holes = sorted(row for row in rows if row < size)
+        fillers = (row for row in range(size, self.size) if row not in rows)
+        moves = [Move(source, target) for target, source in zip(holes, fillers, strict=True)]
+        with torch.inference_mode():
+            if spoilt:
+                self._state.wipe(torch.tensor(sorted(spoilt), device=self._device))
+            both = torch.tensor(moves, dtype=torch.int64, device=self._device).reshape(-1, 2)
+            sources, targets = both.unbind(1)
+            self._state.move(sources, targets, size)
+            for tensor in (self._streams, self._counts, self._logits):
+                tensor[targets] = tensor[sources]
+            self._logits = self._logits[:size]
+        return moves

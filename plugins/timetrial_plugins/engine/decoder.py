@@ -1,0 +1,140 @@
+"""The decode loop: prompts in, completions out, in whatever batch; it knows no family and no text but stop strings.
+
+Each distinct prompt is read once. Rows leave the batch when they are finished, and waiting completions take their
+places. The host looks at the rows every few steps only; what a row drew past its end is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from timetrial.protocol import Tokenizer
+from timetrial.record import Finish
+from timetrial_plugins.engine.batch import DecodeBatch, PrefilledPrompt
+from timetrial_plugins.engine.stop import StopStrings
+
+
+class Sample(NamedTuple):
+    """One completion wanted of a prompt."""
+
+    tag: int
+    """The caller's name for it."""
+    stream: int
+    """The seed of its random numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptJob:
+    """A prompt and the completions wanted of it."""
+
+    tokens: Sequence[int]
+    limit: int
+    """Most tokens of a completion."""
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """A finished completion."""
+
+    tag: int
+    text: str
+    finish: Finish
+    num_tokens: int
+    error: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class _Row:
+    """A completion in the batch and the tokens drawn for it so far."""
+
+    tag: int
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+
+
+class Ending:
+    """Decides when a completion is finished and what its text is."""
+
+    def __init__(self, eos_ids: Collection[int], stop: StopStrings, tokenizer: Tokenizer) -> None:
+        self._enders = {*eos_ids, -1}
+        self._stop = stop
+        self._tokenizer = tokenizer
+
+    def of(self, row: _Row, num_new: int) -> Decoded | None:
+        """Return the completion if the last `num_new` tokens finished it."""
+        tokens = row.tokens
+        end, finish = self._end(row, num_new)
+        text_tokens = tokens[:end]
+        if self._stop and (finish or self._stop.may_end_in(text_tokens, num_new)):
+            stopped = self._stop.find(text_tokens)
+            if stopped is not None:
+                return Decoded(tag=row.tag, text=stopped.text, finish="stop", num_tokens=stopped.num_tokens)
+        if finish is None:
+            return None
+        text = self._tokenizer.decode(text_tokens)
+        error = f"the logits after {end} tokens are not finite numbers" if finish == "error" else None
+        num_tokens = end + 1 if finish == "stop" else end
+        return Decoded(tag=row.tag, text=text, finish=finish, num_tokens=num_tokens, error=error)
+
+    def _end(self, row: _Row, num_new: int) -> tuple[int, Finish | None]:
+        """Return how many tokens are text, and why there are no more."""
+        tokens = row.tokens
+        for position in range(len(tokens) - num_new, min(len(tokens), row.limit)):
+            if tokens[position] in self._enders:
+                return position, "error" if tokens[position] == -1 else "stop"
+        return (row.limit, "length") if len(tokens) >= row.limit else (len(tokens), None)
+
+
+class DecodeLoop:
+    """Runs jobs through a batch."""
+
+    def __init__(self, batch: DecodeBatch, ending: Ending, max_rows: int, steps_per_look: int) -> None:
+        """Keep up to `max_rows` rows in `batch`, and look at what they drew every `steps_per_look` steps."""
+        self._batch, self._ending = batch, ending
+        self._max_rows, self._steps_per_look = max_rows, steps_per_look
+        self._rows: list[_Row] = []
+        self._waiting: deque[PromptJob] = deque()
+        self._num_admitted = 0  # completions of the first waiting job that are in the batch, or were
+        self._prefilled: PrefilledPrompt | None = None  # the first waiting job's prompt
+
+    def run(self, jobs: Sequence[PromptJob]) -> Iterator[Decoded]:
+        """Yield every completion as it finishes."""
+        self._waiting.extend(jobs)
+        while self._waiting or self._rows:
+            self._fill()
+            drawn = torch.stack([self._batch.advance() for _ in range(self._steps_per_look)], dim=1)
+            yield from self._collect(drawn.tolist())
+
+    def _fill(self) -> None:
+        """Admit waiting completions until the batch is full."""
+        while self._waiting and (free := self._max_rows - len(self._rows)):
+            job = self._waiting[0]
+            if self._prefilled is None:
+                self._prefilled = self._batch.prefill(job.tokens)
+            samples = job.samples[self._num_admitted : self._num_admitted + free]
+            self._batch.admit(self._prefilled, [sample.stream for sample in samples])
+            self._rows += [_Row(tag=sample.tag, limit=job.limit) for sample in samples]
+            self._num_admitted += len(samples)
+            if self._num_admitted == len(job.samples):
+                self._waiting.popleft()
+                self._num_admitted, self._prefilled = 0, None
+
+    def _collect(self, drawn: Sequence[Sequence[int]]) -> list[Decoded]:
+        """Give each row the tokens it drew; take the finished ones out."""
+        finished: dict[int, Decoded] = {}
+        for index, (row, tokens) in enumerate(zip(self._rows, drawn, strict=True)):
+            row.tokens += tokens
+            if decoded := self._ending.of(row, len(tokens)):
+                finished[index] = decoded
+        if finished:
+            spoilt = [index for index, decoded in finished.items() if decoded.finish == "error"]
+            for move in self._batch.drop(finished, spoilt=spoilt):
+                self._rows[move.target] = self._rows[move.source]
+            del self._rows[self._batch.size :]
+        return list(finished.values())

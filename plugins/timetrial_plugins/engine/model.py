@@ -1,0 +1,216 @@
+"""A timetrial Model made of any family's module and a tokenizer.
+
+Shapes: B batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from timetrial.clock import Clock
+from timetrial.error import TimetrialError, UsageError
+from timetrial.protocol import Generation, OutOfMemory, PhaseTimes, Request, Sampling, StepCost
+from timetrial.record import Prompt
+from timetrial_plugins.engine import placement
+from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.engine.decoder import Decoded, DecodeLoop, Ending, PromptJob, Sample
+from timetrial_plugins.engine.sampler import Sampler, stream_seed
+from timetrial_plugins.engine.stop import StopStrings
+from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.tokenizer import ChatTokenizer
+from timetrial_registry.digest import checkpoint_digest
+
+_STEPS_PER_LOOK = {"cpu": 4, "cuda": 32}  # looking is cheap on a CPU, and stalls an accelerator's queue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedCheckpoint:
+    """A module with its weights on a device, and what belongs to it."""
+
+    family: str
+    folder: Path
+    module: CausalModule[Any]  # Any: the engine does not look into a family's state
+    tokenizer: ChatTokenizer
+    eos_ids: frozenset[int]
+    device: torch.device
+    dtype: torch.dtype
+
+
+class _Rendered(NamedTuple):
+    """A prompt as the model reads it, or why it cannot."""
+
+    tokens: list[int]
+    digest: str
+    error: str | None
+
+
+class EngineModel:
+    """Implements `timetrial.protocol.Model` for every family through the engine."""
+
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+        self._checkpoint = checkpoint
+        self._module, self._device = checkpoint.module, checkpoint.device
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        """The checkpoint's tokenizer."""
+        return self._checkpoint.tokenizer
+
+    @cached_property
+    def description(self) -> Mapping[str, Any]:  # Any: JSON
+        """Facts for provenance; the first look computes the checkpoint's digest."""
+        checkpoint, footprint = self._checkpoint, self._module.footprint
+        is_cuda = self._device.type == "cuda"
+        return {
+            "family": checkpoint.family,
+            "linear_parameters": footprint.linear_parameters,
+            "weight_bytes": footprint.weight_bytes,
+            "context_length": self._module.context_length,
+            "eos_ids": sorted(checkpoint.eos_ids),
+            "dtype": str(checkpoint.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name(self._device) if is_cuda else "cpu",
+            "threads": torch.get_num_threads(),
+            "kernels": "pytorch-eager",
+            "checkpoint_digest": checkpoint_digest(checkpoint.folder),
+        }
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Return next-token logits (B, T, V) in float32 for `tokens` (B, T) without padding."""
+        with torch.inference_mode():
+            return self._module.logits(tokens.to(self._device))
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished everything queued."""
+        placement.synchronize(self._device)
+
+    def costs(self, batch: int, context: int) -> StepCost:
+        """Return the cost of one decode step (decoding.md, section 1); every sequence reads its own context."""
+        footprint = self._module.footprint
+        per_sequence = footprint.kv_bytes_per_token * context + 2 * footprint.state_bytes
+        return StepCost(
+            bytes_moved=footprint.weight_bytes + batch * per_sequence,
+            flops=2 * footprint.linear_parameters * batch,
+        )
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> Iterator[Generation]:
+        """Yield one Generation per request as they finish.
+
+        A completion ends with an end-of-sequence token, a stop string, `max_tokens`, or where prompt and completion
+        fill the model's context; the last two are `finish="length"`. Hand over all requests at once: a finished row
+        then makes room for the next, and each distinct prompt is read once.
+
+        Raises:
+            UsageError: a sampling parameter or the batch size is out of range, or the batch does not fit the device.
+        """
+        sampler = Sampler(sampling)
+        if batch_size < 1:
+            raise UsageError(f"batch size is {batch_size}: expected 1 or more")
+        return self._generate(requests, sampling, sampler, batch_size)
+
+    def _generate(
+        self, requests: Sequence[Request], sampling: Sampling, sampler: Sampler, batch_size: int
+    ) -> Iterator[Generation]:
+        rendered = {prompt: self._render(prompt) for prompt in dict.fromkeys(request.prompt for request in requests)}
+        tags: dict[Prompt, list[int]] = {}
+        for tag, request in enumerate(requests):
+            if (error := rendered[request.prompt].error) is not None:
+                failed = Decoded(tag=tag, text="", finish="error", num_tokens=0, error=error)
+                yield _generation(request, rendered[request.prompt], failed)
+            else:
+                tags.setdefault(request.prompt, []).append(tag)
+        jobs = [
+            PromptJob(
+                tokens=rendered[prompt].tokens,
+                limit=min(sampling.max_tokens, self._module.context_length - len(rendered[prompt].tokens)),
+                samples=[
+                    Sample(tag, stream_seed(sampling.seed, prompt.problem, requests[tag].sample)) for tag in its_tags
+                ],
+            )
+            for prompt, its_tags in tags.items()
+        ]
+        for decoded in self._decode(jobs, sampling, sampler, batch_size):
+            request = requests[decoded.tag]
+            yield _generation(request, rendered[request.prompt], decoded)
+
+    def _decode(
+        self, jobs: Sequence[PromptJob], sampling: Sampling, sampler: Sampler, batch_size: int
+    ) -> Iterator[Decoded]:
+        """Run the jobs through one batch."""
+        if not jobs:
+            return
+        steps_per_look = _STEPS_PER_LOOK[self._device.type]
+        rows = min(batch_size, sum(len(job.samples) for job in jobs))
+        capacity = max(len(job.tokens) + job.limit for job in jobs) + steps_per_look
+        ending = Ending(self._checkpoint.eos_ids, StopStrings(sampling.stop, self.tokenizer), self.tokenizer)
+        try:
+            with placement.memory_errors():
+                batch = DecodeBatch(self._module, sampler, rows, capacity)
+                yield from DecodeLoop(batch, ending, rows, steps_per_look).run(jobs)
+        except OutOfMemory as cause:
+            raise UsageError(
+                f"a batch of {rows} sequences of up to {capacity} tokens does not fit the device ({cause}). "
+                f"Use a smaller batch size, for example {max(1, rows // 2)}; what is finished is kept."
+            ) from cause
+
+    def decode_timing(self, batch: int, prompt_tokens: int, new_tokens: int, *, clock: Clock, seed: int) -> PhaseTimes:
+        """Time one batch: a random prompt read once and shared, then `new_tokens` steps at temperature 1.
+
+        Raises:
+            OutOfMemory: the batch does not fit.
+        """
+        with placement.memory_errors():
+            placement.reset_peak(self._device)
+            decode = DecodeBatch(self._module, Sampler(Sampling(temperature=1.0)), batch, prompt_tokens + new_tokens)
+            generator = torch.Generator().manual_seed(seed)
+            prompt = torch.randint(self._module.vocab_size, (prompt_tokens,), generator=generator).tolist()
+            streams = [stream_seed(seed, "timing", sample) for sample in range(batch)]
+            self.synchronize()
+            start = clock.now()
+            decode.admit(decode.prefill(prompt), streams)
+            self.synchronize()
+            prefilled = clock.now()
+            for _ in range(new_tokens):
+                decode.advance()
+            self.synchronize()
+            done = clock.now()
+        return PhaseTimes(
+            prefill_s=prefilled - start,
+            decode_s=done - prefilled,
+            peak_bytes=placement.peak_bytes(self._device),
+        )
+
+    def _render(self, prompt: Prompt) -> _Rendered:
+        """Return the prompt's tokens, or why the model cannot be asked."""
+        try:
+            text = self.tokenizer.render(prompt)
+        except TimetrialError as cause:
+            return _Rendered([], "", str(cause))
+        tokens, context = self.tokenizer.encode(text), self._module.context_length
+        error = None
+        if not tokens:
+            error = "the prompt is empty"
+        elif max(tokens) >= self._module.vocab_size:
+            error = f"the tokenizer gives token {max(tokens)}, but the model knows {self._module.vocab_size} tokens"
+        elif len(tokens) >= context:
+            error = f"the prompt has {len(tokens)} tokens, which leaves no room in the model's context of {context}"
+        return _Rendered(tokens, hashlib.sha256(text.encode()).hexdigest(), error)
+
+
+def _generation(request: Request, rendered: _Rendered, decoded: Decoded) -> Generation:
+    return Generation(
+        request=request,
+        text=decoded.text,
+        finish=decoded.finish,
+        num_prompt_tokens=len(rendered.tokens),
+        num_tokens=decoded.num_tokens,
+        prompt_digest=rendered.digest,
+        error=decoded.error,
+    )

@@ -1,0 +1,120 @@
+"""Read a checkpoint's tensors into a module: safetensors or pickled tensors, one file or shards, never code.
+
+Everything is compared before anything is read, so one error lists all that does not fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from timetrial.error import CheckpointError
+from timetrial_plugins.models.interface import CausalModule
+from timetrial_registry.checkpoint import weight_files
+
+
+class TensorFile(Protocol):
+    """A file of named tensors that are read one by one."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor in the file."""
+        ...
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor."""
+        ...
+
+
+class SafetensorsFile:
+    """A .safetensors file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: Any = safe_open(path, framework="pt")  # Any: safetensors ships no types
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor in the file."""
+        return {name: tuple(self._file.get_slice(name).get_shape()) for name in self._file.keys()}
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor."""
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+
+class PickleFile:
+    """A pytorch_model.bin, unpickled under `weights_only`: tensors, and nothing that runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._tensors = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(self._tensors, Mapping) or not all(isinstance(t, Tensor) for t in self._tensors.values()):
+            raise ValueError("it holds something else than a mapping from names to tensors")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor in the file."""
+        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor."""
+        tensor: Tensor = self._tensors[name]
+        return tensor
+
+
+def load_weights(module: CausalModule[Any], folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Fill a module that was built on the meta device with the tensors of a checkpoint folder.
+
+    Args:
+        module: its parameters have the names of the checkpoint's tensors; it ends up on `device`, of type `dtype`.
+        folder: a checkpoint folder.
+        device: where the parameters are put.
+        dtype: what they are cast to.
+
+    Raises:
+        CheckpointError: a file cannot be read, or tensors are missing, unexpected or of the wrong shape (all listed).
+    """
+    files = [_open(path) for path in weight_files(folder)]
+    found = {name: shape for file in files for name, shape in file.shapes().items()}
+    ignored = {name for name in found if any(re.fullmatch(pattern, name) for pattern in module.redundant_tensors)}
+    expected = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    _check(folder, expected, {name: shape for name, shape in found.items() if name not in ignored})
+    module.to(dtype).to_empty(device=device)
+    parameters = dict(module.named_parameters())
+    with torch.no_grad():
+        for file in files:
+            for name in file.shapes():
+                if name not in ignored:
+                    parameters[name].copy_(file.read(name))
+
+
+def _open(path: Path) -> TensorFile:
+    try:
+        return SafetensorsFile(path) if path.suffix == ".safetensors" else PickleFile(path)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as cause:
+        damaged = f"{path} cannot be read as a file of tensors ({cause})"
+        raise CheckpointError(f"{damaged}. Download or copy the checkpoint again.") from cause
+    except Exception as cause:  # pickles make the unpickler raise anything; torch's text advises to allow code
+        raise CheckpointError(
+            f"{path} is refused: it holds something else than plain tensors, or is damaged. Code in checkpoints is "
+            "never run; use safetensors."
+        ) from cause
+
+
+def _check(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a checkpoint whose tensors are not exactly the expected ones."""
+    problems = [f"missing {name} {list(expected[name])}" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"unexpected {name} {list(found[name])}" for name in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{name} has shape {list(found[name])}, expected {list(expected[name])}"
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name] != found[name]
+    ]
+    if problems:
+        raise CheckpointError(
+            f"the tensors in {folder} do not fit its config.json ({len(problems)} problems):\n  "
+            + "\n  ".join(problems)
+        )

@@ -1,0 +1,97 @@
+"""Text to tokens and back, and prompts as a model reads them, through the checkpoint's own tokenizer files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from timetrial.error import CheckpointError
+from timetrial.record import Message, Prompt
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What chat templates that print today's date are told, so that prompts do not change with the calendar."""
+
+
+class ChatTokenizer:
+    """A tokenizer with its chat template, read through transformers; code in a checkpoint is never run."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the tokenizer files of a checkpoint folder.
+
+        Raises:
+            CheckpointError: there are none, or they cannot be read.
+        """
+        from transformers import AutoTokenizer
+
+        try:
+            # Any: transformers ships no types
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as cause:  # whatever transformers makes of a missing or damaged file
+            raise CheckpointError(
+                f"{folder} has no usable tokenizer ({type(cause).__name__}: {cause}). "
+                "Expected tokenizer.json and tokenizer_config.json beside the weights."
+            ) from cause
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The id of the end-of-sequence token, if the tokenizer names one."""
+        end = self._tokenizer.eos_token_id
+        return () if end is None else (int(end),)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the checkpoint brings its own chat template."""
+        return self._tokenizer.chat_template is not None
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of `text`; special tokens are recognised where written out, and never added."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the exact text of `tokens`, special tokens left out."""
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the prompt as the model reads it, ready for the model's turn.
+
+        Without a chat template (base models) the contents of the turns are joined by blank lines, with one more at
+        the end, after the beginning-of-sequence token if the tokenizer would add it.
+
+        Raises:
+            CheckpointError: the chat template refuses the turns, for example a system prompt.
+        """
+        if not self.has_chat_template:
+            return self._begin() + "".join(f"{message.content}\n\n" for message in prompt.messages)
+        try:
+            return self._apply_template(prompt.messages)
+        except Exception as cause:  # templates are programs of the checkpoint's author
+            raise CheckpointError(f"the chat template refuses the prompt of {prompt.problem!r}: {cause}") from cause
+
+    def _apply_template(self, messages: Sequence[Message]) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            [message._asdict() for message in messages],
+            chat_template=_pin_date(self._tokenizer.get_chat_template()),
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+        )
+        return text
+
+    def _begin(self) -> str:
+        first = self._tokenizer.encode("", add_special_tokens=True)[:1]
+        is_added = self._tokenizer.bos_token_id is not None and first == [self._tokenizer.bos_token_id]
+        return str(self._tokenizer.bos_token) if is_added else ""
+
+
+def _pin_date(template: str) -> str:
+    """Return a template whose calls of strftime_now give the pinned date: a macro hides the function of that name."""
+    formats = set(re.findall(r"strftime_now\(\s*['\"]([^'\"]*)['\"]", template))
+    if not formats:
+        return template
+    answers = {format_: TEMPLATE_DATE.strftime(format_) for format_ in sorted(formats)}
+    return f"{{%- macro strftime_now(format) -%}}{{{{ {answers!r}[format] }}}}{{%- endmacro -%}}" + template

@@ -1,0 +1,143 @@
+"""The likelihood baseline: step scores are mean token probabilities, whatever the batching."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+
+import timetrial
+from timetrial.testing import RewardModelContract
+from timetrial.testing.fake import FakeTokenizer
+from timetrial_plugins.rewards import likelihood
+from timetrial_plugins.rewards.likelihood import Likelihood, split_steps
+from timetrial_plugins.rewards.plugin import timetrial_reward_models
+
+VOCABULARY = 256
+
+
+class ByteModel:
+    """A language model over bytes whose probabilities depend on all tokens before, through their sum."""
+
+    def __init__(self, context_length: int = 4096) -> None:
+        self.tokenizer = FakeTokenizer()
+        self.shapes: list[tuple[int, ...]] = []
+        self.context_length = context_length
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        return {"family": "bytes", "context_length": self.context_length}
+
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(tokens.shape))
+        past = tokens.cumsum(dim=1)[..., None].float()
+        return torch.sin(past * 0.1 + torch.arange(VOCABULARY)) * 2
+
+
+def completion(text: str, sample: int = 0) -> timetrial.Completion:
+    return timetrial.Completion(
+        model="m",
+        task="t",
+        temperature=0.5,
+        problem="p",
+        sample=sample,
+        text=text,
+        finish="stop",
+        num_prompt_tokens=None,
+        num_tokens=None,
+        prompt_digest="",
+    )
+
+
+PROBLEM = timetrial.Problem(id="p", text="1 + 1?", gold="2")
+PROMPT = timetrial.Prompt(problem="p", messages=(timetrial.Message("user", "1 + 1?"),))
+
+
+def expected(model: ByteModel, text: str) -> list[float]:
+    """Score one text a token at a time."""
+    tokens = model.tokenizer.encode(model.tokenizer.render(PROMPT))
+    scores = []
+    for step in split_steps(text):
+        logs = []
+        for token in model.tokenizer.encode(step):
+            logs.append(float(model.logits(torch.tensor([tokens]))[0, -1].log_softmax(0)[token]))
+            tokens = [*tokens, token]
+        scores.append(math.exp(sum(logs) / len(logs)))
+    return scores
+
+
+class TestLikelihoodContract(RewardModelContract):
+    @pytest.fixture
+    def reward_model(self) -> timetrial.RewardModel:
+        return Likelihood(ref="bytes", model=ByteModel())  # type: ignore[arg-type]  # it has what is used of a model
+
+
+TEXTS = [
+    "One.\n\nTwo.\n\nThe final answer is 2",
+    "Two.",
+    "Six.",
+    "Two.\n \nOne.",
+    "  \n\n  Late start.\n\n\n\nEnd.\n\n",
+    "Two.",
+]
+
+
+def test_a_score_is_the_geometric_mean_of_the_steps_token_probabilities() -> None:
+    model = ByteModel()
+    scores = Likelihood(ref="bytes", model=model).score(PROBLEM, PROMPT, [completion(text) for text in TEXTS])  # type: ignore[arg-type]
+    for text, steps in zip(TEXTS, scores, strict=True):
+        assert steps == pytest.approx(expected(ByteModel(), text), rel=1e-4)
+    assert [len(steps) for steps in scores] == [3, 1, 1, 2, 2, 1]
+
+
+def test_texts_of_equal_length_share_a_batch_and_equal_texts_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ByteModel()
+    reward_model = Likelihood(ref="bytes", model=model)  # type: ignore[arg-type]
+    reward_model.score(PROBLEM, PROMPT, [completion("Two."), completion("Six."), completion("Two.")])
+    assert [shape[0] for shape in model.shapes] == [1, 2]  # the first asks for the size of the vocabulary
+    monkeypatch.setattr(likelihood, "MAX_LOGITS", 1)
+    model.shapes.clear()
+    reward_model.score(PROBLEM, PROMPT, [completion("Two."), completion("Six.")])
+    assert [shape[0] for shape in model.shapes] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["", " \n\n \t"])
+def test_a_completion_without_text_has_the_score_zero(text: str) -> None:
+    scores = Likelihood(ref="bytes", model=ByteModel()).score(PROBLEM, PROMPT, [completion(text)])  # type: ignore[arg-type]
+    assert scores == [(0.0,)]
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "a", "a\n\nb", "\n\na", "a\n\n\n\nb\nc\n\n", "a\n  \nb"])
+def test_steps_joined_are_the_text(text: str) -> None:
+    assert "".join(split_steps(text)) == text
+    assert all(step.strip() for step in split_steps(text))
+
+
+def test_a_completion_beyond_the_scoring_models_context_is_refused() -> None:
+    reward_model = Likelihood(ref="bytes", model=ByteModel(context_length=20))  # type: ignore[arg-type]
+    with pytest.raises(timetrial.UsageError, match="the scoring model 'bytes' reads 20"):
+        reward_model.score(PROBLEM, PROMPT, [completion("word " * 10)])
+
+
+def test_the_plugin_asks_for_a_model_to_score_with() -> None:
+    (spec,) = timetrial_reward_models()
+    assert spec.name == "likelihood"
+    with pytest.raises(timetrial.UsageError, match="likelihood:MODEL"):
+        spec.load(None, timetrial.LoadOptions())
+
+
+def test_the_model_named_after_the_colon_is_loaded_with_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[tuple[str, str, str]] = []
+
+    def load_model(ref: str, *, device: str, dtype: str) -> ByteModel:
+        loaded.append((ref, device, dtype))
+        return ByteModel()
+
+    monkeypatch.setattr(timetrial, "load_model", load_model, raising=False)
+    (spec,) = timetrial_reward_models()
+    reward_model = spec.load("nutshell-llama", timetrial.LoadOptions(device="cpu", dtype="float32"))
+    assert loaded == [("nutshell-llama", "cpu", "float32")]
+    assert reward_model.description["ref"] == "nutshell-llama"
