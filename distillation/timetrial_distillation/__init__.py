@@ -1,0 +1,1 @@
+"""Recipes that make models: training from scratch now, distillation of students next."""

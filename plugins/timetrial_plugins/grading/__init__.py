@@ -1,0 +1,6 @@
+"""Mathematical answers: find them in a text, tell which are the same, and judge them against the gold answer."""
+
+from timetrial_plugins.grading.extract import extract_answer
+from timetrial_plugins.grading.verdict import Grader, answer_class, cluster, grade
+
+__all__ = ["Grader", "answer_class", "cluster", "extract_answer", "grade"]
