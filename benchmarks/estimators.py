@@ -84,14 +84,14 @@ def plain_best_of_k(table: VoteTable) -> FloatArray:
 
 def plain_majority_at_k(table: VoteTable) -> FloatArray:
     """The generating function with its table of coefficients by ties and degree, all k at once."""
-    return np.array([_plain_majority(row) for row in table.classes])
-
-
-def _plain_majority(classes: np.ndarray) -> list[float]:
-    sizes = Counter(classes[classes >= 0].tolist())
-    own = sizes.pop(0, 0)
     # The tilt 2^-n keeps every number in range.
     tilted = [np.array([math.comb(n, i) / 2**n for i in range(n + 1)]) for n in range(SAMPLES + 1)]
+    return np.array([_plain_majority(row, tilted) for row in table.classes])
+
+
+def _plain_majority(classes: np.ndarray, tilted: Sequence[FloatArray]) -> list[float]:
+    sizes = Counter(classes[classes >= 0].tolist())
+    own = sizes.pop(0, 0)
     wins = np.zeros(SAMPLES + 1)
     for m in range(1, own + 1):
         big = [size for size in sizes.values() if size >= m]
@@ -170,7 +170,7 @@ def measure(repeats: int) -> list[Row]:
     exact = [
         ("pass@k", pass_at_k, 0.010, plain_pass_at_k, "a product per problem and k", PROBLEMS),
         ("Best-of-N, exact", best_of_k, 0.100, plain_best_of_k, "integer binomials per score", 10),
-        ("majority, exact", majority_at_k, 6.0, plain_majority_at_k, "coefficients by ties and degree", 10),
+        ("majority, exact", majority_at_k, 6.0, plain_majority_at_k, "coefficients by ties and degree", 40),
     ]
     rows = []
     for name, estimator, target_s, plain, description, count in exact:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from timetrial.error import CheckpointError, ConfigMismatchError, UsageError
 
@@ -58,7 +58,7 @@ def export_model(model: Llama, tokenizer: PreTrainedTokenizerFast, out: Path) ->
     write_json(out / "generation_config.json", {"do_sample": True, "temperature": 0.8, **ends})
     weights = {name: t.detach().to(torch.bfloat16).contiguous() for name, t in model.state_dict().items()}
     partial = out / "model.safetensors.partial"
-    save_file(weights, partial, metadata={"format": "pt"})
+    partial.write_bytes(save(weights, metadata={"format": "pt"}))  # save_file makes files only their owner can read
     partial.replace(out / "model.safetensors")
 
 

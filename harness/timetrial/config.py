@@ -93,6 +93,7 @@ class RunConfig:
         _at_least("max tokens", 1, self.max_tokens)
         _at_least("limit", 1, self.limit)
         _at_least("batch size", 1, self.batch_size)
+        _at_least("seed", 0, self.seed)
         if self.top_k != -1:
             _at_least("top-k (-1 for all tokens)", 1, self.top_k)
         if not 0 < self.top_p <= 1:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.error import UnknownNameError
-from timetrial.protocol import LoadOptions, Model, ModelSpec
+from timetrial.protocol import LoadOptions, Model, ModelSpec, Origin
 from timetrial_registry.checkpoint import read_config, resolve
 
 
@@ -23,6 +24,8 @@ class LocatedModel:
     """As the user wrote it: the model's name in every record."""
     folder: Path
     spec: ModelSpec
+    origin: Origin
+    """The plugin that offers the family."""
     temperature: float | None
     """The sampling temperature recommended for it, if its plugin gives one."""
 
@@ -31,8 +34,10 @@ class LocatedModel:
 
         Raises:
             CheckpointError: its files do not fit the family.
+            PluginError: the family's plugin failed otherwise.
         """
-        return self.spec.load(self.folder, options)
+        with blaming(f"loading {self.ref!r} with family {self.spec.family!r}", self.origin):
+            return self.spec.load(self.folder, options)
 
 
 def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
@@ -50,7 +55,14 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
     elif "/" not in ref and not Path(ref).is_dir():
         raise UnknownNameError("model", ref, checkpoints, "Or give a checkpoint folder or a Hub id (org/name).")
     folder = resolve(location)
-    return LocatedModel(ref=ref, folder=folder, spec=catalog.family_of(read_config(folder)), temperature=temperature)
+    spec = catalog.family_of(read_config(folder))
+    return LocatedModel(
+        ref=ref,
+        folder=folder,
+        spec=spec,
+        origin=catalog.models()[spec.family].origin,
+        temperature=temperature,
+    )
 
 
 def load_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import timetrial
-from timetrial.catalog import Catalog
+from timetrial.blame import blaming
+from timetrial.catalog import Catalog, Offer
 from timetrial.config import RunConfig, config_difference, config_from_json, config_to_json
 from timetrial.error import ConfigMismatchError, DataError, UsageError
 from timetrial.loading import LocatedModel, locate_model
-from timetrial.protocol import AggregatorSpec, Sampling
+from timetrial.protocol import AggregatorSpec, Sampling, TaskSpec
 from timetrial.record import Problem, Series
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.sample import choose_problems
@@ -95,14 +96,15 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     for name in files:
         if name not in config.tasks:
             raise UsageError(f"--data is given for task {name!r}, which is not part of the run")
-    task_specs = {name: catalog.task(name) for name in config.tasks}
+    for name in config.tasks:
+        catalog.task(name)
     aggregators = {name: catalog.aggregator(name) for name in config.aggregators}
     if config.reward_model is not None:
         catalog.reward_model(config.reward_model.partition(":")[0])
     models = {ref: locate_model(ref, catalog) for ref in config.models}
     tasks = {
-        name: _load_task(name, spec.load(Path(files[name]) if name in files else None), config)
-        for name, spec in task_specs.items()
+        name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config)
+        for name in config.tasks
     }
     plan = Plan(
         config=config,
@@ -163,8 +165,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _load_task(name: str, task: Any, config: RunConfig) -> GradedTask:  # Any: a plugin's Task
-    problems = choose_problems(name, task.problems(), config.limit, config.seed)
+def _load_task(offer: Offer[TaskSpec], path: Path | None, config: RunConfig) -> GradedTask:
+    with blaming(f"task {offer.name!r}", offer.origin):
+        task = offer.spec.load(path)
+        everything = task.problems()
+    problems = choose_problems(offer.name, everything, config.limit, config.seed)
     return GradedTask(task=task, problems={problem.id: problem for problem in problems})
 
 

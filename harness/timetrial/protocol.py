@@ -58,6 +58,7 @@ class Generation:
     text: str
     finish: Finish
     num_prompt_tokens: int
+    """The length of the encoded rendered prompt."""
     num_tokens: int
     """Generated tokens, the end-of-sequence token included."""
     prompt_digest: str
@@ -118,7 +119,10 @@ class Model(Protocol):
         ...
 
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return next-token logits (B, T, V) in float32 for int64 `tokens` (B, T) without padding."""
+        """Return next-token logits (B, T, V) in float32 for int64 `tokens` (B, T) without padding.
+
+        `tokens` may lie on any device; the logits lie on the model's.
+        """
         ...
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, batch_size: int) -> Iterator[Generation]:
@@ -132,7 +136,8 @@ class Model(Protocol):
     def decode_timing(self, batch: int, prompt_tokens: int, new_tokens: int, *, clock: Clock, seed: int) -> PhaseTimes:
         """Time one batch of equal prompts: `prompt_tokens` in, `new_tokens` decode steps, end of sequence ignored.
 
-        The prompt is prefilled once and shared by the batch. Read `clock` only, at a synchronised device.
+        The prompt is prefilled once and shared by the batch. Read `clock` only, at a synchronised device. `seed` is
+        not negative.
 
         Raises:
             OutOfMemory: the batch does not fit.

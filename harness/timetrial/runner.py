@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.clock import Clock, MonotonicClock
 from timetrial.config import RunConfig, TimingGrid, config_from_json, run_name
@@ -127,6 +128,7 @@ class _Stages:
                 requests=missing_requests(graded.task, graded.problems.values(), samples, have.get(series, {})),
                 sampling=self._plan.sampling(series),
                 batch_size=self._plan.config.batch_size,
+                origin=self._plan.models[series.model].origin,
             )
             if job.requests:
                 job.run(self._folder, self._model(series.model), self._surroundings.progress)
@@ -141,8 +143,10 @@ class _Stages:
         if name is None:
             return
         kind, _, ref = name.partition(":")
-        reward_model = self._surroundings.catalog.reward_model(kind).load(ref or None, self._options)
-        score(self._folder, self._plan.tasks, name, reward_model, self._surroundings.progress)
+        offer = self._surroundings.catalog.reward_models()[kind]
+        with blaming(f"reward model {name!r}", offer.origin):
+            reward_model = offer.spec.load(ref or None, self._options)
+            score(self._folder, self._plan.tasks, name, reward_model, self._surroundings.progress)
 
     def measure(self) -> None:
         """Time the cells of the grid that have no time."""

@@ -145,5 +145,5 @@ def _download(repository: str, revision: str | None, patterns: Sequence[str]) ->
             f"{repository!r} is no folder here, is not in the local Hub cache, and the Hub cannot be reached. "
             "Connect (and unset HF_HUB_OFFLINE), or give the folder of a downloaded checkpoint."
         ) from cause
-    except OSError as cause:  # what is left of the Hub's errors (they are OSErrors), a full disk
+    except Exception as cause:  # a full disk, the Hub's other errors, and those of the HTTP library it happens to use
         raise CheckpointError(f"downloading {repository!r} from the Hub failed: {cause}") from cause

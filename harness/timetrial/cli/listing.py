@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from timetrial.catalog import Offer, inspect_plugins, open_catalog
 from timetrial.cli.options import print_json
@@ -112,7 +113,7 @@ def _print(title: str, rows: Sequence[Row]) -> None:
     for column in rows[0]:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     Console().print(table)
     click.echo()
 
@@ -123,6 +124,6 @@ def _print_plugins(infos: Sequence[PluginInfo]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "plugin")
     for info in infos:
         state = "disabled" if info.is_disabled else "; ".join(info.offers)
-        shown = f"[red]error: {info.error}[/red]" if info.error else state
+        shown = Text(f"error: {info.error}", style="red") if info.error else Text(state)
         table.add_row(info.origin.plugin, _describe(info.origin), f"{info.load_s * 1e3:.1f}", shown)
     Console().print(table)

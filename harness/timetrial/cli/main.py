@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from timetrial import __version__
-from timetrial.error import TimetrialError, closest_match
+from timetrial.error import PluginError, TimetrialError, closest_match
 
 if TYPE_CHECKING:
+    from timetrial.catalog import Offer
     from timetrial.protocol import CommandSpec
 
 # Sub-command -> (module, attribute, help line). Modules are imported when their command is used, so that
@@ -48,8 +49,13 @@ class TimetrialGroup(click.Group):
             command = getattr(import_module(f"timetrial.cli.{module}"), attribute)
             assert isinstance(command, click.Command)
             return command
-        spec = _plugin_commands().get(cmd_name)
-        return spec.load() if spec is not None else None
+        from timetrial.blame import blaming
+
+        offers = _plugin_commands()
+        if cmd_name not in offers:
+            return None
+        with blaming(f"command {cmd_name!r}", offers[cmd_name].origin):
+            return offers[cmd_name].spec.load()
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -66,7 +72,7 @@ class TimetrialGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, doc) for name, (_, _, doc) in BUILT_IN.items()])
         try:
-            lines = [(name, spec.doc) for name, spec in _plugin_commands().items()]
+            lines = [(name, offer.spec.doc) for name, offer in _plugin_commands().items()]
         except TimetrialError as error:  # help must still be there when a plugin is broken
             lines = [("(none)", str(error))]
         if lines:
@@ -74,10 +80,18 @@ class TimetrialGroup(click.Group):
                 formatter.write_dl(lines)
 
 
-def _plugin_commands() -> dict[str, CommandSpec]:
+def _plugin_commands() -> dict[str, Offer[CommandSpec]]:
     from timetrial.catalog import open_catalog
 
-    return {name: offer.spec for name, offer in sorted(open_catalog().commands().items())}
+    offers = open_catalog().commands()
+    for name in BUILT_IN:
+        if name in offers:
+            origin = offers[name].origin
+            raise PluginError(
+                f"plugin {origin.plugin!r} (distribution {origin.distribution} {origin.version}) offers the command "
+                f"{name!r}, which timetrial has itself. TIMETRIAL_DISABLED_PLUGINS={origin.plugin} goes on without it."
+            )
+    return dict(sorted(offers.items()))
 
 
 @click.group(cls=TimetrialGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -100,6 +114,8 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except TimetrialError as error:
+        if os.environ.get("TIMETRIAL_TRACE_PLUGINS") and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):

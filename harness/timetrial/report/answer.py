@@ -114,8 +114,8 @@ def panel_html(panel: Panel) -> str:
 <tbody>
 {rows}</tbody>
 </table>
-<p class="note">Within the budget each model and rule takes its best number of samples. A faded interval does not
-reach that of the best; a full one does, so the order may be noise. {html.escape(CHOSEN_HERE)}</p>
+<p class="note">Within the budget each model and rule takes its best number of samples. The interval of a faded
+row does not reach that of the best; that of any other does, so the order may be noise. {html.escape(CHOSEN_HERE)}</p>
 <script type="application/json">{script_json(_data(panel))}</script>
 </div>
 """
@@ -130,7 +130,7 @@ def _first_budget(points: Sequence[Point], wanted: float | None) -> float:
     return min(budgets(points), key=lambda budget: abs(math.log(budget / middle)))
 
 
-def _fields(panel: Panel, point: Point) -> dict[str, str]:
+def _fields(point: Point) -> dict[str, str]:
     """Return the texts of a configuration, by the names the page's cells carry."""
     return {
         "model": series_label(point.curve.series),
@@ -156,7 +156,7 @@ def _data(panel: Panel) -> dict[str, Any]:  # Any: JSON values
     shown = {id(point): point for step in panel.steps for point in step.ranking}
     number = {key: position for position, key in enumerate(shown)}
     return {
-        "points": [{**_fields(panel, point), "style": _style(panel, point)} for point in shown.values()],
+        "points": [{**_fields(point), "style": _style(panel, point)} for point in shown.values()],
         "steps": [
             {
                 "from": step.from_s,
@@ -169,7 +169,7 @@ def _data(panel: Panel) -> dict[str, Any]:  # Any: JSON values
 
 
 def _sentence(panel: Panel, best: Point) -> str:
-    fields = {name: html.escape(text) for name, text in _fields(panel, best).items()}
+    fields = {name: html.escape(text) for name, text in _fields(best).items()}
     return f"""<div class="winner" style="{_style(panel, best)}">
 <p>In <output data-budget>{seconds_label(panel.budget_s)}</output> per problem, the best configuration is</p>
 <p class="name"><i class="swatch"></i><b data-field="model">{fields["model"]}</b>
@@ -182,7 +182,7 @@ taking <span data-field="seconds">{fields["seconds"]}</span>.</p>
 
 def _row(panel: Panel, ranking: Sequence[Point], number: int) -> str:
     point = ranking[min(number, len(ranking) - 1)]
-    fields = {name: html.escape(text) for name, text in _fields(panel, point).items()}
+    fields = {name: html.escape(text) for name, text in _fields(point).items()}
     hidden = " hidden" if number >= len(ranking) else ""
     faded = "" if overlaps(point, ranking[0]) else ' class="apart"'
     return f"""<tr{faded}{hidden} style="{_style(panel, point)}"><td class="figure">{number + 1}</td>

@@ -7,6 +7,7 @@ pyplot: no backend is chosen for the process, no global setting changes, and not
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,13 +138,17 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def scale_samples(axes: Axes, ks: Sequence[int], label: str) -> None:
-    """Give the x axis a log2 scale with a tick at every number in `ks`, thinned out to at most twelve."""
-    ticks = sorted(set(ks))
-    ticks = ticks[:: -(-len(ticks) // 12)]
+    """Give the x axis a log2 scale with ticks at the numbers in `ks`, those left out whose labels would collide."""
+    low, high = min(ks), max(ks)
+    gap = math.log2(high / low) / 14
+    ticks: list[int] = []
+    for k in sorted(set(ks)):
+        if not ticks or math.log2(k / ticks[-1]) >= gap:
+            ticks.append(k)
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlim(min(ks) / 1.15, max(ks) * 1.15)
+    axes.set_xlim(low / 1.15, high * 1.15)
     axes.set_xlabel(label)
 
 

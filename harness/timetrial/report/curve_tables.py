@@ -1,4 +1,4 @@
-"""Tables of the curves: values by samples, values within T seconds, the best configuration within T, the front."""
+"""Tables read off the curves alone: values by samples, and the best configuration within T seconds or of k samples."""
 
 from __future__ import annotations
 

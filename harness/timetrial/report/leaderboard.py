@@ -72,7 +72,8 @@ def rank(
     Coverage is left out unless asked for: it is what a perfect verifier would reach, not a way of choosing.
 
     Raises:
-        UsageError: the runs were timed on different machines and `mix_machines` is false; the budget is not positive.
+        UsageError: the runs were timed on different machines and `mix_machines` is false; the budget is not positive;
+            there is nothing to rank.
     """
     if not budget_s > 0:
         raise UsageError(f"a budget of {budget_s:g} s: expected a positive number of seconds.")
@@ -81,6 +82,13 @@ def rank(
     kept = [
         replace(run, curves=tuple(curve for curve in run.curves if with_coverage or is_choosing(curve))) for run in runs
     ]
+    if not any(run.curves for run in kept):
+        only_coverage = any(run.curves for run in runs)
+        raise UsageError(
+            "the runs hold coverage only, which chooses no answer: pass --coverage to rank that."
+            if only_coverage
+            else "the runs hold no curves: expected runs whose samples were graded."
+        )
     tasks = dict.fromkeys(curve.task for run in kept for curve in run.curves)
     standings = [row for task in tasks for row in _rank_task(kept, task, budget_s)]
     unranked = [reason for run in kept for curve in run.curves if (reason := _why_unranked(run.run, curve, budget_s))]

@@ -87,10 +87,13 @@ def to_html(table: Table) -> str:
 
 
 def to_rich(table: Table) -> rich.table.Table:
-    """Render for the terminal."""
+    """Render for the terminal; a table much wider than it is long is turned on its side."""
     from rich.markup import escape
     from rich.table import Table as RichTable
 
+    num_figures = len(table.columns) - table.num_text_columns
+    if num_figures > max(6, len(table.rows)):
+        table = transposed(table)
     rendered = RichTable(title=escape(table.title), caption=escape(table.note) or None, title_justify="left")
     for number, column in enumerate(table.columns):
         rendered.add_column(escape(column), justify="left" if number < table.num_text_columns else "right")
@@ -99,9 +102,20 @@ def to_rich(table: Table) -> rich.table.Table:
     return rendered
 
 
+def transposed(table: Table) -> Table:
+    """Turn rows into columns; each is headed by its row's text cells, and each row by the name of its figures."""
+    first = table.num_text_columns
+    return replace(
+        table,
+        columns=(", ".join(table.columns[:first]), *(", ".join(row[:first]) for row in table.rows)),
+        rows=tuple((table.columns[at], *(row[at] for row in table.rows)) for at in range(first, len(table.columns))),
+        num_text_columns=1,
+    )
+
+
 def escape_markdown(text: str) -> str:
     """Make text stand for itself in a Markdown table or paragraph."""
-    return re.sub(r"([\\|*`<\[])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"[\\|*`<]|\[(?=[^\]]*\]\()", r"\\\g<0>", " ".join(text.split()))
 
 
 def _markdown_row(cells: tuple[str, ...]) -> str:

@@ -42,6 +42,7 @@ def gather_report(folder: RunFolder) -> ReportData:
         examples=gather_examples(folder, config),
         config=config,
         environment=environment,
+        budget_s=config.get("config", {}).get("budget_s"),
         warnings=(*_warnings(statistics), *_load_warnings(environment)),
     )
 

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from timetrial.blame import blaming_each
 from timetrial.error import UsageError
 from timetrial.progress import ProgressFactory
-from timetrial.protocol import Generation, Model, Request, Sampling, Task
+from timetrial.protocol import Generation, Model, Origin, Request, Sampling, Task
 from timetrial.record import Completion, Problem, Series
 from timetrial.store import RunFolder
 
@@ -77,6 +78,8 @@ class SampleJob:
     requests: Sequence[Request]
     sampling: Sampling
     batch_size: int
+    origin: Origin
+    """The plugin of the model's family."""
 
     def run(self, folder: RunFolder, model: Model, progress: ProgressFactory) -> None:
         """Generate the requests and append each completion the moment it is finished."""
@@ -84,7 +87,8 @@ class SampleJob:
             return
         label = f"sample {self.series.model} T={self.series.temperature:g}"
         with folder.appending(Completion) as file, progress(label, len(self.requests)) as advance:
-            for generation in model.generate(self.requests, self.sampling, batch_size=self.batch_size):
+            generations = model.generate(self.requests, self.sampling, batch_size=self.batch_size)
+            for generation in blaming_each(f"generating with {self.series.model!r}", self.origin, generations):
                 file.append([_completion(self.series, generation)])
                 advance(1)
 

@@ -25,8 +25,8 @@ MAX_EXPONENT = 400
 
 FUNCTIONS = frozenset(
     rf"\{name}"
-    for name in "sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp abs floor ceil Re Im arg gcd".split()
-) - {r"\gcd"}
+    for name in "sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp abs floor ceil Re Im arg".split()
+)
 _GREEK = frozenset(
     rf"\{name}"
     for name in (

@@ -63,7 +63,7 @@ _RENAMED = {
     r"\rvert": "|", r"\vert": "|", r"\mid": "|", r"\lbrack": "[", r"\rbrack": "]", r"\circ": r"\deg",
     r"\degree": r"\deg", r"\varnothing": r"\emptyset", r"\dots": "...", r"\ldots": "...", r"\cdots": "...",
     r"\arcsin": r"\asin", r"\arccos": r"\acos", r"\arctan": r"\atan", r"\&": r"\and", r"\land": r"\and",
-    r"\lor": r"\or", r"\approxeq": r"\approx", r"\simeq": r"\approx", r"\tan": r"\tan", r"\lg": r"\log",
+    r"\lor": r"\or", r"\approxeq": r"\approx", r"\simeq": r"\approx", r"\lg": r"\log",
 }  # fmt: skip
 _WORD_TOKENS = {
     "and": r"\and", "or": r"\or", "pi": r"\pi", "sqrt": r"\sqrt", "infinity": r"\infty", "oo": r"\infty",

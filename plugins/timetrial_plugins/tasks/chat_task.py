@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from timetrial.protocol import Grader as GraderProtocol
 from timetrial.record import Message, Problem, Prompt
 from timetrial_plugins.grading import Grader, extract_answer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatTask:
-    """Poses a problem as one user turn, after a system turn if there is a system prompt."""
+    """Poses a problem as one user turn, after a system turn if there is a system prompt.
 
-    items: tuple[Problem, ...]
+    The data is read when the problems are first asked for: extraction and grading work without it.
+    """
+
+    read: Callable[[], Iterable[Problem]]
+    """Reads the problems; what it raises, `problems` raises."""
     system_prompt: str | None
     style: str
     """The extraction style, see `timetrial_plugins.grading.extract`."""
     max_tokens: int
     stop: tuple[str, ...] = ()
+
+    @cached_property
+    def items(self) -> tuple[Problem, ...]:
+        """All problems, read once."""
+        return tuple(self.read())
 
     @property
     def version(self) -> str:

@@ -40,7 +40,12 @@ def subset_rows() -> tuple[int, ...]:
 
 
 def load(path: Path | None) -> ChatTask:
-    """Load GSM8K-500 from the whole test set, in a file or from where it normally lives.
+    """Make GSM8K-500 of the whole test set, in a file or from where it normally lives."""
+    return ChatTask(read=lambda: _read(path), system_prompt=SYSTEM_PROMPT, style="gsm8k", max_tokens=MAX_TOKENS)
+
+
+def _read(path: Path | None) -> list[Problem]:
+    """Return the problems of the subset.
 
     Raises:
         DataError: the data cannot be read, is not the whole test set, or a row is not as it should be.
@@ -51,8 +56,7 @@ def load(path: Path | None) -> ChatTask:
         raise DataError(
             f"has {len(problems)} rows: the subset is defined on the whole test set of {NUM_TEST_ROWS:,}", place
         )
-    items = tuple(problems[row] for row in subset_rows())
-    return ChatTask(items=items, system_prompt=SYSTEM_PROMPT, style="gsm8k", max_tokens=MAX_TOKENS)
+    return [problems[row] for row in subset_rows()]
 
 
 def _problem(place: Path | str, index: int, row: Row) -> Problem:

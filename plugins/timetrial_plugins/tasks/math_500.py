@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from timetrial.error import DataError
@@ -32,19 +33,24 @@ SYSTEM_PROMPT = (
 
 
 def load(path: Path | None) -> ChatTask:
-    """Load MATH-500 from a file of the Hub data set's columns, or from where it normally lives.
+    """Make MATH-500 of a file with the Hub data set's columns, or of where it normally lives."""
+    return ChatTask(read=lambda: _read(path), system_prompt=SYSTEM_PROMPT, style="math", max_tokens=MAX_TOKENS)
+
+
+def _read(path: Path | None) -> Iterator[Problem]:
+    """Yield the problems.
 
     Raises:
         DataError: the data cannot be read, or a row is not as it should be; names file and line.
     """
     place = path or SOURCE.file_name
-    items: dict[str, Problem] = {}
+    seen: set[str] = set()
     for row in SOURCE.rows(path, COLUMNS, OPTIONAL):
         problem = _problem(place, row)
-        if problem.id in items:
+        if problem.id in seen:
             raise DataError(f"the unique_id {problem.id!r} occurs twice", place, row.number)
-        items[problem.id] = problem
-    return ChatTask(items=tuple(items.values()), system_prompt=SYSTEM_PROMPT, style="math", max_tokens=MAX_TOKENS)
+        seen.add(problem.id)
+        yield problem
 
 
 def _problem(place: Path | str, row: Row) -> Problem:

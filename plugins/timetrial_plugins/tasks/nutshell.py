@@ -21,8 +21,11 @@ def load(path: Path | None) -> ChatTask:
     """
     if path is not None:
         raise UsageError(f"the task {NAME!r} generates its problems: it takes no data file ({path})")
-    items = tuple(
+    return ChatTask(read=_read, system_prompt=None, style="nutshell", max_tokens=MAX_TOKENS)
+
+
+def _read() -> list[Problem]:
+    return [
         Problem(id=item.id, text=item.text, gold=item.answer, level=item.level, subject=item.subject)
         for item in test_problems()
-    )
-    return ChatTask(items=items, system_prompt=None, style="nutshell", max_tokens=MAX_TOKENS)
+    ]

@@ -7,7 +7,7 @@ import pytest
 from timetrial.config import TimingGrid
 from timetrial.error import PluginError, UsageError
 from timetrial.progress import silent
-from timetrial.protocol import Generation, OutOfMemory, PhaseTimes, Request, Sampling
+from timetrial.protocol import Generation, Origin, OutOfMemory, PhaseTimes, Request, Sampling
 from timetrial.record import Completion, Grade, Problem, Series, StepScores, Timing, Verdict
 from timetrial.stages.grade import GradedTask, grade
 from timetrial.stages.measure import Measurement
@@ -24,6 +24,7 @@ from timetrial.testing import EchoModel, FakeClock, FakeRewardModel, FakeTask
 
 SERIES = Series("echo", "repeat", 1.0)
 SAMPLING = Sampling(temperature=1.0, max_tokens=64)
+ORIGIN = Origin(plugin="fake", distribution="fake-dist", version="1")
 
 
 def graded_task(task: FakeTask) -> GradedTask:
@@ -35,7 +36,7 @@ def sampled(path, samples: int = 4, model: EchoModel | None = None, task: FakeTa
     with folder.locked():
         have = existing_samples(folder)
         requests = missing_requests(task, task.problems(), samples, have.get(SERIES, {}))
-        job = SampleJob(series=SERIES, requests=requests, sampling=SAMPLING, batch_size=3)
+        job = SampleJob(series=SERIES, requests=requests, sampling=SAMPLING, batch_size=3, origin=ORIGIN)
         job.run(folder, model or EchoModel(), silent)
     return folder
 
@@ -97,6 +98,16 @@ class TestSample:
             sampled(tmp_path / "killed", model=Dies())
         assert len(texts(RunFolder(tmp_path / "killed"))) == 13
         assert texts(sampled(tmp_path / "killed")) == texts(sampled(tmp_path / "undisturbed"))
+
+    def test_a_model_that_raises_is_named_with_its_plugin_and_what_it_finished_is_kept(self, tmp_path):
+        class Breaks(EchoModel):
+            def generate(self, requests, sampling, *, batch_size):
+                yield next(super().generate(requests, sampling, batch_size=batch_size))
+                raise ValueError("no such token")
+
+        with pytest.raises(PluginError, match="fake-dist 1.*ValueError: no such token"):
+            sampled(tmp_path, model=Breaks())
+        assert len(texts(RunFolder(tmp_path))) == 1
 
     def test_problems_whose_samples_are_all_equal_are_counted(self, tmp_path):
         assert identical_samples(sampled(tmp_path / "sure", model=EchoModel(certainty=1e9)).read(Completion)) == {

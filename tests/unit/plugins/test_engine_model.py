@@ -238,7 +238,9 @@ def test_stop_strings_end_a_completion_wherever_it_is_looked_at(
     wanted = requests(6)
     reference = by_request(model, wanted, SAMPLED)
     stop = (reference[wanted[0]].text[5:8], reference[wanted[1]].text[2:4])
-    expected = {request: min((g.text.find(s) for s in stop if s in g.text), default=-1) for request, g in reference.items()}
+    expected = {
+        request: min((g.text.find(s) for s in stop if s in g.text), default=-1) for request, g in reference.items()
+    }
     assert sum(start >= 0 for start in expected.values()) >= 2
     for steps_per_look in (1, 4, 32):
         monkeypatch.setitem(timetrial_plugins.engine.model._STEPS_PER_LOOK, "cpu", steps_per_look)

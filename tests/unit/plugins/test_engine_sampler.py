@@ -63,7 +63,9 @@ def test_uniforms_are_those_of_the_reference_on_any_seed_and_position() -> None:
     seeds = [0, 1, -1, 2**63 - 1, -(2**63), *(stream_seed(7, f"p{i}", i) for i in range(50))]
     positions = [0, 1, 2047, *range(3, 55)][: len(seeds)]
     got = uniforms(torch.tensor(seeds), torch.tensor(positions))
-    expected = [(splitmix64(seed & MASK, position) >> 11) / 2**53 for seed, position in zip(seeds, positions, strict=True)]
+    expected = [
+        (splitmix64(seed & MASK, position) >> 11) / 2**53 for seed, position in zip(seeds, positions, strict=True)
+    ]
     assert got.dtype == torch.float64 and got.tolist() == expected
     assert 0 <= min(expected) and max(expected) < 1
 
@@ -71,7 +73,9 @@ def test_uniforms_are_those_of_the_reference_on_any_seed_and_position() -> None:
 def test_a_stream_is_named_by_seed_problem_and_sample() -> None:
     expected = int.from_bytes(hashlib.sha256(b"3\n12\nalgebra/7").digest()[:8], "big", signed=True)
     assert stream_seed(3, "algebra/7", 12) == expected
-    names = [(seed, problem, sample) for seed in range(3) for problem in ("1", "11", "caf\u00e9") for sample in range(30)]
+    names = [
+        (seed, problem, sample) for seed in range(3) for problem in ("1", "11", "caf\u00e9") for sample in range(30)
+    ]
     assert len({stream_seed(*name) for name in names}) == len(names)
 
 

@@ -141,37 +141,37 @@ def test_the_nutshell_asks_in_one_user_turn() -> None:
 def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = write(tmp_path / "math.jsonl", [MATH_ROWS[0], {**MATH_ROWS[1], **change}])
     with pytest.raises(DataError) as caught:
-        math_500.load(path)
+        math_500.load(path).problems()
     assert str(caught.value) == f"{path}, {message}"
 
 
 def test_a_missing_column_offers_the_closest_one(tmp_path: Path) -> None:
     path = write(tmp_path / "math.jsonl", [{"problem": "?", "answr": "2", "unique_id": "a"}])
     with pytest.raises(DataError, match=r"line 1: no column 'answer'; did you mean 'answr'\?.*answr, problem, unique"):
-        math_500.load(path)
+        math_500.load(path).problems()
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "math.jsonl"
     path.write_text(json.dumps(MATH_ROWS[0]) + "\n{oops\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: not a JSON object"):
-        math_500.load(path)
+        math_500.load(path).problems()
 
 
 def test_files_that_hold_no_rows_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n", encoding="utf-8")
     with pytest.raises(DataError, match="the file is empty"):
-        math_500.load(empty)
+        math_500.load(empty).problems()
     with pytest.raises(DataError, match="give an existing file"):
-        math_500.load(tmp_path / "absent.jsonl")
+        math_500.load(tmp_path / "absent.jsonl").problems()
 
 
 def test_gsm8k_wants_the_whole_test_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 20 rows: the subset is defined on the whole test set of 1,319"):
-        gsm8k_500.load(write(tmp_path / "gsm8k.jsonl", gsm8k_rows(20)))
+        gsm8k_500.load(write(tmp_path / "gsm8k.jsonl", gsm8k_rows(20))).problems()
     with pytest.raises(DataError, match="line 1: column 'answer' does not end in '####'"):
-        gsm8k_500.load(write(tmp_path / "gsm8k.jsonl", [{"question": "?", "answer": "7"}]))
+        gsm8k_500.load(write(tmp_path / "gsm8k.jsonl", [{"question": "?", "answer": "7"}])).problems()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_data_folder_is_set_once(
 ) -> None:
     monkeypatch.setenv("TIMETRIAL_DATA", str(tmp_path))
     with pytest.raises(UsageError, match=name):
-        load(None)
+        load(None).problems()
     path = write(tmp_path / name, rows)
     assert load(None).version == load(path).version
 
@@ -204,7 +204,7 @@ def test_without_internet_the_error_says_what_to_give(
     monkeypatch.delenv("TIMETRIAL_DATA", raising=False)
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with pytest.raises(DataError, match=rf"couldn't reach the Hub.*--data {task}=FILE.*TIMETRIAL_DATA"):
-        load(None)
+        load(None).problems()
 
 
 def test_a_hub_data_set_is_read_by_its_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,13 @@ def test_coverage_is_ranked_only_when_asked_for(runs):
     assert rank(runs, 100.0, with_coverage=True).standings[0].rule == "coverage"
 
 
+@pytest.mark.parametrize(("rules", "hint"), [(("coverage",), "--coverage"), ((), "no curves")])
+def test_nothing_to_rank_is_refused(curve, rules, hint):
+    run = RunCurves(run="r", curves=tuple(curve("a", rule=rule) for rule in rules), machines=("h200",))
+    with pytest.raises(UsageError, match=hint):
+        rank([run], 8.0)
+
+
 def test_tasks_are_ranked_apart(curve):
     curves = tuple(curve("llama-1b", rule="majority", task=task) for task in ("math-500", "gsm8k-500"))
     rows = rank([RunCurves(run="r", curves=curves, machines=("h200",))], 100.0).standings

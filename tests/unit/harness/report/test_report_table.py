@@ -33,6 +33,21 @@ def test_terminal_shows_markup_as_it_is_written(table):
     assert "[red]x[/red]" in screen.getvalue()
 
 
+def test_terminal_cuts_no_figure_of_a_wide_table():
+    cells = [
+        Cell(("Llama-3.2-1B-Instruct, temp. 0.6",), f"k = {2**power}", f"{power}9.9 +- 1.2") for power in range(12)
+    ]
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(to_rich(pivot("t", ("model",), cells)))
+    assert all(cell.text in screen.getvalue() for cell in cells)
+
+
+def test_markdown_shows_no_links_but_leaves_lists_alone():
+    cells = (("[here](http://example.org)", '["math-500"]'),)
+    lines = to_markdown(Table(title="t", columns=("a", "b"), rows=cells)).splitlines()
+    assert lines[-1] == '| \\[here](http://example.org) | ["math-500"] |'
+
+
 def test_pivot_puts_a_dash_where_there_is_no_cell():
     cells = [Cell(("a",), "k = 1", "1"), Cell(("a",), "k = 2", "2"), Cell(("b",), "k = 2", "3")]
     assert pivot("t", ("model",), cells).rows == (("a", "1", "2"), ("b", "-", "3"))
