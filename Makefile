@@ -26,7 +26,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/generate.py
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/repo --update-docs
+	$(BIN)/python docs/generate_cli.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -153,7 +153,7 @@ class ParetoPoint:
     seconds: float
     value: float
     is_dominated: bool
-    """Another configuration takes no longer and is worth no less, one of the two strictly."""
+    """Another configuration takes no longer and is worth no less, one of the two strictly (values to 1e-9)."""
     front_probability: float
     """Share of the replicates in which it is not dominated."""
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
+from rich.console import Console
+
+from timetrial.report.table import Table, to_rich
 
 
 class CommaList(click.ParamType[tuple[Any, ...]]):  # Any: the items' type
@@ -35,6 +39,15 @@ INTEGERS = CommaList(click.INT, "INTEGER,...")
 def flatten(groups: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:  # Any: names or numbers
     """Join the values of an option given several times, each time with a comma list."""
     return tuple(item for group in groups for item in group)
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print tables on stdout: as wide as the terminal, or wide enough for a file."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, 120))
+    for table in tables:
+        console.print(to_rich(table))
 
 
 def print_json(data: Any) -> None:  # Any: JSON-ready

@@ -6,18 +6,16 @@ import dataclasses
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from timetrial.analysis import analysis_to_json
 from timetrial.catalog import open_catalog
-from timetrial.cli.options import print_json
+from timetrial.cli.options import print_json, print_tables
 from timetrial.cli.summary import print_summary, summary
 from timetrial.compare import compare_runs
 from timetrial.record import Curve, from_json, to_json
 from timetrial.report.analysis_tables import difference_tables
 from timetrial.report.leaderboard import Leaderboard, RunCurves, rank
 from timetrial.report.leaderboard_table import leaderboard_tables
-from timetrial.report.table import to_rich
 from timetrial.runner import Run, refresh_report
 from timetrial.stages.derive import CURVES_FILE, current_timings
 
@@ -72,10 +70,7 @@ def compare(run: Path, baseline: Path, as_json: bool) -> None:
     if as_json:
         print_json({"curves": [to_json(curve) for curve in made.curves], "analysis": analysis_to_json(made.analysis)})
         return
-    console = Console()
-    for table in difference_tables(made.analysis.comparisons, made.curves):
-        console.print(to_rich(table))
-        console.print()
+    print_tables(difference_tables(made.analysis.comparisons, made.curves))
 
 
 def _run_curves(run: Run) -> RunCurves:
@@ -89,9 +84,6 @@ def _run_curves(run: Run) -> RunCurves:
 
 
 def _print_board(board: Leaderboard) -> None:
-    console = Console()
-    for table in leaderboard_tables(board):
-        console.print(to_rich(table))
-        console.print()
+    print_tables(leaderboard_tables(board))
     for item in board.unranked:
         click.echo(f"not ranked: {item.curve} of {item.run}: {item.reason}", err=True)

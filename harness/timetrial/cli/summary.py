@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 
+from timetrial.cli.options import print_tables
 from timetrial.record import to_json
 from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.grid import timing_cells
-from timetrial.report.table import to_rich
 from timetrial.report.tables import timing_tables
 from timetrial.runner import Run
 from timetrial.stages.report import REPORT_FOLDER, gather_report
@@ -31,11 +30,9 @@ def summary(run: Run) -> dict[str, Any]:  # Any: JSON-ready
 def print_summary(run: Run) -> None:
     """Print the outcome of a run for people."""
     report = gather_report(run.folder)
-    console = Console()
-    tables = [*samples_tables(report.curves), *timing_tables(timing_cells(report.timings)), *best_tables(report.curves)]
-    for table in tables:
-        console.print(to_rich(table))
-        console.print()
+    print_tables(
+        [*samples_tables(report.curves), *timing_tables(timing_cells(report.timings)), *best_tables(report.curves)]
+    )
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"report: {run.path / REPORT_FOLDER / 'index.html'}")

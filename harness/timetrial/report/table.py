@@ -88,15 +88,24 @@ def to_html(table: Table) -> str:
 
 def to_rich(table: Table) -> rich.table.Table:
     """Render for the terminal; a table much wider than it is long is turned on its side."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table as RichTable
 
     num_figures = len(table.columns) - table.num_text_columns
     if num_figures > max(6, len(table.rows)):
         table = transposed(table)
-    rendered = RichTable(title=escape(table.title), caption=escape(table.note) or None, title_justify="left")
+    rendered = RichTable(
+        title=escape(table.title),
+        caption=escape(table.note) or None,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for number, column in enumerate(table.columns):
-        rendered.add_column(escape(column), justify="left" if number < table.num_text_columns else "right")
+        is_text = number < table.num_text_columns
+        rendered.add_column(escape(column), justify="left" if is_text else "right", overflow="fold")
     for row in table.rows:
         rendered.add_row(*map(escape, row))
     return rendered

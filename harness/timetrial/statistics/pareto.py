@@ -1,7 +1,8 @@
 """Who is worth running: dominated points, the front, and what the best point so far is worth over time.
 
 A point is a number of seconds and a value (a share of problems solved). All functions take points along the last
-axis, (..., n), and treat the leading axes (bootstrap replicates) independently.
+axis, (..., n), and treat the leading axes (bootstrap replicates) independently. Values closer than 1e-9 are equal: at
+one sample all rules agree, but each computes it in its own way.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import numpy as np
 
 from timetrial.statistics.table import BoolArray, FloatArray, IntArray
 
+_SAME = 1e-9
+
 
 def is_dominated(seconds: FloatArray, values: FloatArray) -> BoolArray:
     """Return whether another point takes no longer and is worth no less, one of the two strictly, (..., n)."""
     dominated = np.zeros(values.shape, dtype=np.bool_)
     for point in range(dominated.shape[-1]):
         second, value = seconds[..., point, None], values[..., point, None]
-        no_worse = (seconds <= second) & (values >= value)
-        dominated[..., point] = (no_worse & ((seconds < second) | (values > value))).any(axis=-1)
+        no_worse = (seconds <= second) & (values >= value - _SAME)
+        dominated[..., point] = (no_worse & ((seconds < second) | (values > value + _SAME))).any(axis=-1)
     return dominated
 
 
@@ -47,7 +50,7 @@ def front_shares(seconds: FloatArray, values: FloatArray, owners: IntArray, star
     ordered = np.take_along_axis(values, order, axis=-1)
     best = np.maximum.accumulate(ordered, axis=-1)
     improves = np.ones(ordered.shape, dtype=bool)
-    improves[..., 1:] = ordered[..., 1:] > best[..., :-1]
+    improves[..., 1:] = ordered[..., 1:] > best[..., :-1] + _SAME
     holder = np.maximum.accumulate(np.where(improves, np.arange(ordered.shape[-1]), 0), axis=-1)
     owner = owners[np.take_along_axis(order, holder, axis=-1)]
     shares = [np.where(owner == each, lengths, 0).sum(axis=-1) for each in range(int(owners.max()) + 1)]

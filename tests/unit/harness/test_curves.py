@@ -224,8 +224,8 @@ def test_the_front_holds_every_configuration_and_its_shares_add_up(made):
     assert sum(share.share for share in question.front_shares) == pytest.approx(1)
     for point in question.front:
         assert 0 <= point.front_probability <= 1
-        better = [p for p in question.front if p.seconds <= point.seconds and p.value >= point.value]
-        assert point.is_dominated == any((p.seconds, p.value) != (point.seconds, point.value) for p in better)
+        better = [p for p in question.front if p.seconds <= point.seconds and p.value >= point.value - 1e-9]
+        assert point.is_dominated == any(p.seconds < point.seconds or p.value > point.value + 1e-9 for p in better)
 
 
 def test_areas_lie_between_the_worst_and_best_value(made):

@@ -20,6 +20,13 @@ def test_domination_needs_one_strict_advantage():
     assert is_dominated(seconds, values).tolist() == [False, True, False, True, False]
 
 
+def test_rounding_decides_neither_domination_nor_the_front():
+    seconds, values = np.array([1.0, 1.0, 2.0]), np.array([0.3, 0.1 + 0.2, 0.3 + 1e-15])
+    assert is_dominated(seconds, values).tolist() == [False, False, True]
+    owners = np.array([0, 0, 1])
+    np.testing.assert_allclose(front_shares(seconds, values, owners, 1, 4), [1, 0])
+
+
 def test_a_dominated_point_changes_neither_front_nor_area(points):
     seconds, values = points
     more_s, more = with_point(seconds, 150.0), with_point(values, 0.0)
