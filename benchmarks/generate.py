@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from timetrial.protocol import Request, Sampling
 from timetrial.record import Message, Prompt
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
 from timetrial_plugins.models.llama import Llama, LlamaConfig
+from timetrial_plugins.models.loading import load_weights
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_plugins.nutshell.generator import test_problems
 from timetrial_plugins.nutshell.tokenizer import write_tokenizer
@@ -55,8 +57,6 @@ def make_checkpoint(folder: Path) -> None:
 
 def load_ours(folder: Path) -> EngineModel:
     """Load the engine's model without an end-of-sequence token."""
-    from timetrial_plugins.models.loading import load_weights
-
     with torch.device("meta"):
         module = Llama(LlamaConfig.from_json(json.loads((folder / "config.json").read_text())))
     device, dtype = torch.device("cpu"), torch.float32
@@ -98,17 +98,19 @@ def run_theirs(model: Any, tokens: list[int], batch: int, new_tokens: int) -> in
     return int(output[:, prompt.shape[1] :].numel())
 
 
-def measure(sides: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
-    """Return the median tokens per second of each side, after one warm-up each."""
+def measure(ours: Callable[[], int], theirs: Callable[[], int], repeats: int) -> dict[str, float]:
+    """Return both medians of tokens per second and their ratio, after one warm-up each."""
     clock = MonotonicClock()
-    rates: dict[str, list[float]] = {name: [] for name in sides}
+    rates: dict[str, list[float]] = {"timetrial": [], "transformers": []}
     for repeat in range(repeats + 1):
-        for name, side in sides.items():
+        for side, run in zip(rates.values(), (ours, theirs), strict=True):
             start = clock.now()
-            num_tokens = side()
+            num_tokens = run()
+            elapsed_s = clock.now() - start
             if repeat:
-                rates[name].append(num_tokens / (clock.now() - start))
-    return {name: statistics.median(values) for name, values in rates.items()}
+                side.append(num_tokens / elapsed_s)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return medians | {"ratio": medians["timetrial"] / medians["transformers"]}
 
 
 def main() -> None:
@@ -126,28 +128,29 @@ def main() -> None:
         ours = load_ours(folder)
         theirs = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokens = ours.tokenizer.encode(ours.tokenizer.render(prompt))
-    rows = []
-    for batch in map(int, arguments.batches.split(",")):
-        rates = measure(
-            {
-                "timetrial": lambda batch=batch: run_ours(ours, prompt, batch, arguments.new_tokens),
-                "transformers": lambda batch=batch: run_theirs(theirs, tokens, batch, arguments.new_tokens),
-            },
+    new_tokens = arguments.new_tokens
+    rows = [
+        {"batch": batch}
+        | measure(
+            partial(run_ours, ours, prompt, batch, new_tokens),
+            partial(run_theirs, theirs, tokens, batch, new_tokens),
             arguments.repeats,
         )
-        rows.append({"batch": batch, **rates, "ratio": rates["timetrial"] / rates["transformers"]})
-    facts = {"prompt_tokens": len(tokens), "new_tokens": arguments.new_tokens, "threads": torch.get_num_threads()}
+        for batch in map(int, arguments.batches.split(","))
+    ]
+    facts = {"prompt_tokens": len(tokens), "new_tokens": new_tokens, "threads": torch.get_num_threads()}
     if arguments.json:
-        print(json.dumps({**facts, "tokens_per_second": rows}))
-        return
-    table = Table("batch", "timetrial", "transformers", "ratio", title=f"tokens per second, {facts}")
+        print(json.dumps(facts | {"tokens_per_second": rows}))
+    else:
+        show(rows, facts)
+
+
+def show(rows: list[dict[str, float]], facts: dict[str, int]) -> None:
+    """Print the rates as a table."""
+    table = Table(*rows[0], title="tokens per second", caption=", ".join(f"{k}: {v}" for k, v in facts.items()))
     for row in rows:
-        table.add_row(str(row["batch"]), *(f"{row[side]:,.0f}" for side in sides_of(row)), f"{row['ratio']:.2f}")
+        table.add_row(*(f"{value:,.2f}" if name == "ratio" else f"{value:,.0f}" for name, value in row.items()))
     Console().print(table)
-
-
-def sides_of(row: dict[str, float]) -> list[str]:
-    return [name for name in row if name not in ("batch", "ratio")]
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ class GradedTask:
         if answer is None or answer_class is None:
             cut = " (cut at the token limit)" if completion.finish == "length" else ""
             return _grade(completion, correct=False, reason=f"no answer found{cut}")
+        if completion.finish == "length" and completion.text.endswith(answer):
+            return _grade(completion, correct=False, reason="cut at the token limit inside its answer")
         key = (completion.problem, answer_class)
         if key not in self.verdicts:
             self.verdicts[key] = self._judge(completion.problem, answer)

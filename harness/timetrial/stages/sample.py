@@ -85,7 +85,7 @@ class SampleJob:
         """Generate the requests and append each completion the moment it is finished."""
         if not self.requests:
             return
-        label = f"sample {self.series.model} T={self.series.temperature:g}"
+        label = f"sample {self.series.model}, {self.series.task}, T={self.series.temperature:g}"
         with folder.appending(Completion) as file, progress(label, len(self.requests)) as advance:
             generations = model.generate(self.requests, self.sampling, batch_size=self.batch_size)
             for generation in blaming_each(f"generating with {self.series.model!r}", self.origin, generations):

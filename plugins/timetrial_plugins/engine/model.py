@@ -71,7 +71,7 @@ class EngineModel:
         is_cuda = self._device.type == "cuda"
         return {
             "family": checkpoint.family,
-            "linear_parameters": footprint.linear_parameters,
+            "parameters": sum(parameter.numel() for parameter in self._module.parameters()),
             "weight_bytes": footprint.weight_bytes,
             "context_length": self._module.context_length,
             "eos_ids": sorted(checkpoint.eos_ids),

@@ -182,6 +182,8 @@ class TestGrade:
         cut = task.grade(Completion(**base, sample=0, text="no digits", finish="length", num_tokens=9))
         assert (cut.answer, cut.answer_class, cut.correct) == (None, None, False)
         assert "token limit" in cut.reason
+        inside = task.grade(Completion(**base, sample=2, text="it is 12", finish="length", num_tokens=9))
+        assert (inside.answer, inside.correct) == (None, False), "12 may be the beginning of 123"
         failed = task.grade(Completion(**base, sample=1, text="", finish="error", num_tokens=0, error="out of tokens"))
         assert (failed.answer_class, failed.correct, failed.reason) == (None, None, "generation failed")
 

@@ -277,6 +277,7 @@ def test_no_requests_give_no_generations(model: EngineModel) -> None:
 def test_the_description_is_json_and_carries_the_digest(model: EngineModel) -> None:
     description = json.loads(json.dumps(model.description))
     assert description["family"] == "llama" and description["device"] == "cpu"
+    assert description["parameters"] == 258 * 48 + 2 * (2 * 48 * 48 + 2 * 48 * 16 + 3 * 48 * 64) + 5 * 48
     assert len(description["checkpoint_digest"]) == 64 and description["eos_ids"] == [EOS]
 
 
