@@ -34,11 +34,11 @@ PRETRAIN_RECIPES = (
             ),
             loop=LoopConfig(
                 num_steps=2400,
-                learning_rate=3e-3,
+                learning_rate=2e-3,
                 betas=(0.9, 0.99),
-                schedule=Schedule(kind="wsd", warmup_fraction=0.02, decay_fraction=0.3),
+                schedule=Schedule(kind="cosine", warmup_fraction=0.02),
             ),
-            stream=SolutionStream(batch_examples=32, num_batches=2, easy_problems=16_000),
+            stream=SolutionStream(batch_examples=24, num_batches=2, easy_problems=16_000),
         ),
     ),
 )

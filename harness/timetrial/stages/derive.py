@@ -32,9 +32,7 @@ def write_curves(folder: RunFolder, config: RunConfig, aggregators: Mapping[str,
     settings = CurveSettings(
         reduction=config.reduction,
         seed=config.seed,
-        comparison=ComparisonSettings(
-            seed=config.seed, budgets_s=None if config.budget_s is None else (config.budget_s,)
-        ),
+        comparison=ComparisonSettings(seed=config.seed),
     )
     made = compute_curves(
         pools,

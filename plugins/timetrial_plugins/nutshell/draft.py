@@ -39,11 +39,11 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    1: Difficulty(steps=(2, 2), start=(3, 20), change=(2, 10), factor=(2, 4), ceiling=40),
-    2: Difficulty(steps=(3, 3), start=(5, 40), change=(2, 20), factor=(2, 5), ceiling=80),
-    3: Difficulty(steps=(4, 4), start=(10, 60), change=(3, 30), factor=(2, 6), ceiling=120),
-    4: Difficulty(steps=(5, 5), start=(10, 90), change=(5, 50), factor=(2, 8), ceiling=200),
-    5: Difficulty(steps=(6, 7), start=(20, 150), change=(5, 90), factor=(2, 9), ceiling=400),
+    1: Difficulty(steps=(2, 2), start=(3, 20), change=(2, 9), factor=(2, 4), ceiling=30),
+    2: Difficulty(steps=(3, 3), start=(5, 30), change=(2, 12), factor=(2, 5), ceiling=50),
+    3: Difficulty(steps=(4, 4), start=(5, 40), change=(2, 20), factor=(2, 5), ceiling=80),
+    4: Difficulty(steps=(5, 5), start=(10, 60), change=(3, 30), factor=(2, 6), ceiling=100),
+    5: Difficulty(steps=(6, 7), start=(10, 90), change=(3, 50), factor=(2, 9), ceiling=150),
 }
 """By level, 1 (easy) to 5."""
 

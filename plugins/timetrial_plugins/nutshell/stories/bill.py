@@ -26,7 +26,7 @@ def _buy(draft: Draft, words: dict[str, str]) -> int:
     total = 0
     for index, goods in enumerate(draft.random.sample(GOODS, draft.between((fewest, most)))):
         count, price = draft.between(draft.difficulty.factor), draft.between(draft.difficulty.factor)
-        price *= draft.between((1, 3))
+        price *= draft.between((1, 2))
         draft.tell(
             ("{who} also buys {a} {goods} for {b} dollars each.",)
             if index
