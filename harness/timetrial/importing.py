@@ -71,7 +71,7 @@ def import_run(
         grade(folder, tasks, progress)
         folder.write_json(CONFIG_FILE, _provenance(config, files, tasks))
     run = Run(folder=folder, config=config)
-    refresh_report(run, catalog)
+    refresh_report(run, catalog, progress)
     return run
 
 

@@ -95,7 +95,7 @@ def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surro
     return Run(folder=folder, config=config)
 
 
-def refresh_report(run: Run, catalog: Catalog) -> None:
+def refresh_report(run: Run, catalog: Catalog, progress: ProgressFactory = silent) -> None:
     """Compute the curves of a run on disk and write its report again.
 
     Raises:
@@ -104,7 +104,7 @@ def refresh_report(run: Run, catalog: Catalog) -> None:
     """
     aggregators = {name: catalog.aggregator(name) for name in run.config.aggregators}
     with run.folder.locked():
-        write_curves(run.folder, run.config, aggregators)
+        write_curves(run.folder, run.config, aggregators, progress)
         write_run_report(run.folder)
 
 
@@ -171,7 +171,7 @@ class _Stages:
 
     def report(self) -> None:
         """Compute the curves and write the report."""
-        write_curves(self._folder, self._plan.config, self._plan.aggregators)
+        write_curves(self._folder, self._plan.config, self._plan.aggregators, self._surroundings.progress)
         write_run_report(self._folder)
 
     def _model(self, ref: str) -> Model:

@@ -12,6 +12,7 @@ from timetrial.catalog import open_catalog
 from timetrial.cli.options import print_json, print_tables
 from timetrial.cli.summary import print_summary, summary
 from timetrial.compare import compare_runs
+from timetrial.progress import bar, silent
 from timetrial.record import Curve, from_json, to_json
 from timetrial.report.analysis_tables import difference_tables
 from timetrial.report.leaderboard import Leaderboard, RunCurves, rank
@@ -26,12 +27,13 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.command()
 @_runs
 @_json
-def report(runs: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
+def report(runs: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
     """Compute the curves of RUNS and write their figures, tables and pages again."""
     catalog = open_catalog()
     opened = [Run.open(path) for path in runs]
     for run in opened:
-        refresh_report(run, catalog)
+        refresh_report(run, catalog, silent if quiet else bar)
         if not as_json:
             print_summary(run)
     if as_json:

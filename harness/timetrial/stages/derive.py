@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from timetrial.analysis import analysis_to_json
 from timetrial.config import RunConfig
+from timetrial.progress import ProgressFactory, silent
 from timetrial.protocol import AggregatorSpec
 from timetrial.record import Count, Grade, StepScores, Timing, to_json
 from timetrial.stages.compare import ComparisonSettings
@@ -19,7 +20,12 @@ CURVES_FILE = "curves.json"
 Sampled = TypeVar("Sampled", Grade, StepScores)
 
 
-def write_curves(folder: RunFolder, config: RunConfig, aggregators: Mapping[str, AggregatorSpec]) -> None:
+def write_curves(
+    folder: RunFolder,
+    config: RunConfig,
+    aggregators: Mapping[str, AggregatorSpec],
+    progress: ProgressFactory = silent,
+) -> None:
     """Compute and store the curves of a run; of a run that only timed, none.
 
     Raises:
@@ -40,6 +46,7 @@ def write_curves(folder: RunFolder, config: RunConfig, aggregators: Mapping[str,
         curve_ks(config.samples),
         current_timings(folder),
         settings,
+        progress,
     )
     folder.write_json(CURVES_FILE, curves_to_json(made))
 
