@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
@@ -22,7 +23,7 @@ from timetrial.protocol import LoadOptions, Model
 from timetrial.record import Completion, Timing
 from timetrial.stages.derive import write_curves
 from timetrial.stages.grade import grade
-from timetrial.stages.measure import Measurement
+from timetrial.stages.measure import Measurement, remaining_work
 from timetrial.stages.report import write_run_report
 from timetrial.stages.sample import SampleJob, existing_samples, missing_requests
 from timetrial.stages.score import score
@@ -156,10 +157,11 @@ class _Stages:
         grid = settled_grid(self._folder, grid)
         environment = describe_environment()
         key = environment_key(environment)
-        entries = self._folder.read_json(ENVIRONMENT_FILE) or {}
-        self._folder.write_json(ENVIRONMENT_FILE, {**entries, key: environment_entry(environment)})
         for ref in self._plan.models:
+            if not remaining_work(self._folder, ref, grid, key).cells:
+                continue
             model = self._model(ref)
+            self._record_environment(key, environment_entry(environment), ref, model)
             Measurement(
                 name=ref,
                 model=model,
@@ -168,6 +170,19 @@ class _Stages:
                 clock=self._surroundings.clock_for(model),
                 seed=self._plan.config.seed,
             ).run(self._folder, self._surroundings.progress)
+
+    def _record_environment(
+        self,
+        key: str,
+        entry: dict[str, Any],
+        ref: str,
+        model: Model,  # Any: JSON-ready
+    ) -> None:
+        """Note under the key what times what: the machine, and how each model runs on it."""
+        entries = self._folder.read_json(ENVIRONMENT_FILE) or {}
+        models = entries.get(key, {}).get("models", {})
+        entries[key] = {**entry, "models": {**models, ref: dict(model.description)}}
+        self._folder.write_json(ENVIRONMENT_FILE, entries)
 
     def report(self) -> None:
         """Compute the curves and write the report."""

@@ -78,33 +78,6 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(timetrial, tmp_path
     assert all(json.loads(line) for line in samples.read_text().splitlines())
 
 
-def test_more_samples_only_add_and_the_batch_size_does_not_matter(timetrial, tmp_path):
-    run = tmp_path / "run"
-    timetrial("run", *SMALL, "--samples", "2", "--out", run, "--batch-size", "1")
-    few = lines(run / "samples.jsonl")
-    timetrial("run", *SMALL, "--samples", "5", "--out", run, "--batch-size", "64")
-    assert set(few) < set(lines(run / "samples.jsonl"))
-    timetrial("run", *SMALL, "--samples", "5", "--out", tmp_path / "at-once", "--batch-size", "7")
-    assert lines(run / "samples.jsonl") == lines(tmp_path / "at-once" / "samples.jsonl")
-
-
-def test_another_configuration_is_refused_with_the_difference_and_nothing_is_lost(timetrial, tmp_path):
-    run = tmp_path / "run"
-    timetrial("run", *SMALL, "--samples", "2", "--out", run)
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    said = timetrial("run", *SMALL, "--samples", "2", "--out", run, "--seed", "7", expect=5)
-    assert "seed: the run has 0, asked for 7" in said
-    assert "samples: the run has 2, asked for 1" in timetrial("run", *SMALL, "--samples", "1", "--out", run, expect=5)
-    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-
-
-def test_temperatures_are_curves_of_their_own_and_greedy_is_sampled_once(timetrial, tmp_path):
-    shared = ("--model", "nutshell-llama", "--task", "nutshell", "--quiet", "--limit", "5", "--no-time")
-    out = timetrial("run", *shared, "--samples", "3", "--temperature", "0,0.8,1.2", "--out", tmp_path / "run", "--json")
-    curves = json.loads(out)["curves"]
-    assert {(curve["temperature"], curve["num_samples"]) for curve in curves} == {(0.0, 1), (0.8, 3), (1.2, 3)}
-
-
 @pytest.mark.parametrize("command", ["leaderboard", "report", "compare"])
 def test_a_finished_run_can_be_ranked_reported_and_compared(finished_run, timetrial, tmp_path, command):
     if command == "leaderboard":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from timetrial.clock import Clock
 from timetrial.config import TimingGrid
@@ -15,6 +16,28 @@ from timetrial.progress import Advance, ProgressFactory
 from timetrial.protocol import Model, OutOfMemory
 from timetrial.record import Timing
 from timetrial.store import Appender, RunFolder
+
+
+class Work(NamedTuple):
+    """What is left to time of one model's grid."""
+
+    batches: tuple[int, ...]
+    """Those not known to be too large, ascending; each is warmed up."""
+    cells: tuple[tuple[int, int], ...]
+    """(batch, repeat) without a time."""
+
+
+def remaining_work(folder: RunFolder, name: str, grid: TimingGrid, environment: str) -> Work:
+    """Return what is left to time; nothing is left above a batch that ran out of memory."""
+    mine = (name, grid.prompt_tokens, grid.new_tokens, environment)
+    known = [
+        row for row in folder.read(Timing) if (row.model, row.prompt_tokens, row.new_tokens, row.environment) == mine
+    ]
+    done = {(row.batch, row.repeat) for row in known if row.status == "ok" and not row.is_warmup}
+    too_large = min((row.batch for row in known if row.status == "out_of_memory"), default=None)
+    batches = sorted(batch for batch in grid.batches if too_large is None or batch < too_large)
+    cells = [(batch, repeat) for repeat in range(grid.repeats) for batch in batches]
+    return Work(tuple(batches), tuple(cell for cell in cells if cell not in done))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,18 +59,13 @@ class Measurement:
         Once a batch does not fit, it is recorded as out of memory and larger ones are not tried. Warm-ups are
         repeated whenever anything is timed: a fresh process is cold again.
         """
-        known = [row for row in folder.read(Timing) if self._is_mine(row)]
-        done = {(row.batch, row.repeat) for row in known if row.status == "ok" and not row.is_warmup}
-        too_large = min((row.batch for row in known if row.status == "out_of_memory"), default=None)
-        batches = sorted(batch for batch in self.grid.batches if too_large is None or batch < too_large)
-        cells = [(batch, repeat) for repeat in range(self.grid.repeats) for batch in batches]
-        cells = [cell for cell in cells if cell not in done]
-        if not cells:
+        work = remaining_work(folder, self.name, self.grid, self.environment)
+        if not work.cells:
             return 0
-        total = len(cells) + self.grid.warmups * len(batches)
+        total = len(work.cells) + self.grid.warmups * len(work.batches)
         with folder.appending(Timing) as file, progress(f"time {self.name}", total) as advance:
-            fitting = self.warm_up(batches, file, advance)
-            cells = [cell for cell in cells if cell[0] in fitting]
+            fitting = self.warm_up(work.batches, file, advance)
+            cells = [cell for cell in work.cells if cell[0] in fitting]
             random.Random(self.seed).shuffle(cells)
             for batch, repeat in cells:
                 file.append([self.time(batch, repeat)])
@@ -89,7 +107,3 @@ class Measurement:
             peak_bytes=times.peak_bytes if times else None,
             environment=self.environment,
         )
-
-    def _is_mine(self, row: Timing) -> bool:
-        mine = (self.name, self.grid.prompt_tokens, self.grid.new_tokens, self.environment)
-        return (row.model, row.prompt_tokens, row.new_tokens, row.environment) == mine
