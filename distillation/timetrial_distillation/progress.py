@@ -24,7 +24,7 @@ _WINDOW = 20
 
 @contextmanager
 def training_bar(label: str, num_steps: int) -> Iterator[Callable[[StepLog], None]]:
-    """Show a bar; call what is yielded after every step."""
+    """Show a bar from the first step on; call what is yielded after every step."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -36,12 +36,12 @@ def training_bar(label: str, num_steps: int) -> Iterator[Callable[[StepLog], Non
     )
     recent: deque[StepLog] = deque(maxlen=_WINDOW)
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=num_steps, loss="-", speed="-")
+        task = progress.add_task(label, total=num_steps, visible=False, loss="-", speed="-")
 
         def show(entry: StepLog) -> None:
             recent.append(entry)
             loss = sum(e.loss for e in recent) / len(recent)
-            progress.update(task, completed=entry.step, loss=f"{loss:.3f}", speed=_speed(recent))
+            progress.update(task, completed=entry.step, visible=True, loss=f"{loss:.3f}", speed=_speed(recent))
 
         yield show
 

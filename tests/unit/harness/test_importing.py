@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from timetrial.catalog import open_catalog
 from timetrial.error import DataError, RunError
 from timetrial.importer import ImportOptions

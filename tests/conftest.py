@@ -1,0 +1,6 @@
+"""Settings of the whole test run."""
+
+import os
+
+# Tiny models are quickest on one thread, and two threads beside any other process are very slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
