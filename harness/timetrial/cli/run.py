@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,14 +17,9 @@ from timetrial.statistics.reduction import REDUCTIONS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-DEMO = RunConfig(
-    models=("nutshell-llama",),
-    tasks=("nutshell",),
-    samples=32,
-    temperatures=(0.6, 1.0),
-    reward_model="likelihood:nutshell-llama",
-    grid=TimingGrid(batches=(1, 2, 4, 8, 16, 32), prompt_tokens=None, new_tokens=None, repeats=5),
-    batch_size=256,
+DEMO_FLAGS = (
+    *("--model", "nutshell-llama", "--task", "nutshell", "--samples", "32", "--temperature", "0.6,1.0"),
+    *("--reward-model", "likelihood:nutshell-llama", "--reduction", "min", "--batch-size", "256"),
 )
 
 
@@ -128,18 +124,19 @@ def time(**flags: Any) -> None:  # Any: click passes every option by name
 
 
 @click.command()
-@_output
-def demo(out: Path | None, as_json: bool, quiet: bool) -> None:
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/demo"), show_default=True, help="Run folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
+def demo(out: Path, as_json: bool, quiet: bool) -> None:
     """Run the whole path on the shipped model and task: about two minutes on two CPU cores.
 
     Nothing is canned: this is `timetrial run` with the flags printed at the start.
     """
-    click.echo(
-        "timetrial run --model nutshell-llama --task nutshell --samples 32 --temperature 0.6,1.0 "
-        "--reward-model likelihood:nutshell-llama --batch-size 256",
-        err=True,
-    )
-    execute(DEMO, out or Path("results/demo"), as_json=as_json, quiet=quiet)
+    arguments = [*DEMO_FLAGS, "--out", str(out), *(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
+    click.echo(f"timetrial run {shlex.join(arguments)}", err=True)
+    run.main(args=arguments, prog_name="timetrial run", standalone_mode=False)
 
 
 def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's values
