@@ -23,7 +23,7 @@ class PretrainRecipe:
 PRETRAIN_RECIPES = (
     PretrainRecipe(
         name="nutshell-llama",
-        doc="The shipped Llama of 1.7 million parameters; about 10 minutes on two idle cores.",
+        doc="The shipped Llama of 1.7 million parameters; about 15 minutes on two cores.",
         config=PretrainConfig(
             size=LlamaSize(
                 hidden_size=192,
