@@ -60,7 +60,7 @@ class RunConfig:
     """None: the task's own limit."""
     seed: int = 0
     limit: int | None = None
-    """Use only this many problems of each task: a seeded draw, stratified by level; never the first ones."""
+    """Use only this many problems of each task: one draw for all seeds, stratified by level; never the first ones."""
     data: tuple[tuple[str, str], ...] = ()
     """(task, file) pairs that replace where the task normally reads its problems."""
     aggregators: tuple[str, ...] = ("majority", "best-of-n", "weighted")

@@ -169,7 +169,7 @@ def _load_task(offer: Offer[TaskSpec], path: Path | None, config: RunConfig) -> 
     with blaming(f"task {offer.name!r}", offer.origin):
         task = offer.spec.load(path)
         everything = task.problems()
-    problems = choose_problems(offer.name, everything, config.limit, config.seed)
+    problems = choose_problems(offer.name, everything, config.limit)
     return GradedTask(task=task, problems={problem.id: problem for problem in problems})
 
 

@@ -14,7 +14,6 @@ MODEL = ("--model", "nutshell-llama", "--temperature", "0.8")
 def fails(capsys, tmp_path, monkeypatch):
     """Run a command that must fail; return what it said."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("TIMETRIAL_DATA", raising=False)
 
     def run(code: int, *arguments: object) -> str:

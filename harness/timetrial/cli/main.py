@@ -13,6 +13,7 @@ import click
 
 from timetrial import __version__
 from timetrial.error import PluginError, TimetrialError, closest_match
+from timetrial.manager import PluginSettings
 
 if TYPE_CHECKING:
     from timetrial.catalog import Offer
@@ -114,8 +115,8 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except TimetrialError as error:
-        if os.environ.get("TIMETRIAL_TRACE_PLUGINS") and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
+        if isinstance(error, PluginError) and PluginSettings.from_environment().is_traced:
+            traceback.print_exception(error)
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):

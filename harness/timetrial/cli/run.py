@@ -60,7 +60,9 @@ _output = _options(
 @click.option("--top-k", type=int, help="-1 considers all tokens. [default: -1]")
 @click.option("--max-tokens", type=int, help="Longest completion. [default: the task's limit]")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--limit", type=int, help="Use a seeded draw of this many problems, stratified by level.")
+@click.option(
+    "--limit", type=int, help="Use a draw of this many problems, stratified by level, the same for every seed."
+)
 @click.option("--data", multiple=True, metavar="[TASK=]FILE", help="Read a task's problems from a file.")
 @click.option(
     "--aggregator", "aggregators", type=NAMES, multiple=True,

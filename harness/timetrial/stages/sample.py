@@ -19,8 +19,11 @@ SampleSets = dict[Series, dict[str, int]]
 """Per series and problem, the samples there are: bit i is set if sample i is. (An int is the smallest such set.)"""
 
 
-def choose_problems(task: str, problems: Sequence[Problem], limit: int | None, seed: int) -> tuple[Problem, ...]:
-    """Return the problems of a run: all, or a seeded draw in which every level keeps its share.
+def choose_problems(task: str, problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]:
+    """Return the problems of a run: all, or a draw in which every level keeps its share.
+
+    The draw is seeded by the task's name alone, so that runs with any seed meet the same problems, and a larger limit
+    contains a smaller one.
 
     Raises:
         UsageError: the task has no problems, fewer than `limit`, or repeats an id.
@@ -35,7 +38,7 @@ def choose_problems(task: str, problems: Sequence[Problem], limit: int | None, s
         return tuple(problems)
     if limit > len(problems):
         raise UsageError(f"limit is {limit}, but task {task!r} has only {len(problems)} problems")
-    chosen = _stratified(problems, limit, random.Random(f"{task}:{seed}"))
+    chosen = _stratified(problems, limit, random.Random(task))
     return tuple(problem for problem in problems if problem.id in chosen)
 
 
