@@ -84,7 +84,7 @@ def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surro
     plan = make_plan(config, surroundings.catalog)
     with folder.locked():
         check_continues(folder, plan)
-        folder.write_json(CONFIG_FILE, plan.to_json())
+        _update_json(folder, CONFIG_FILE, plan.to_json())
         for name, graded in plan.tasks.items():
             write_problems(folder.path / f"problems-{name}.jsonl", graded.problems.values())
         stages = _Stages(folder, plan, surroundings)
@@ -147,6 +147,7 @@ class _Stages:
         offer = self._surroundings.catalog.reward_models()[kind]
         with blaming(f"reward model {name!r}", offer.origin):
             reward_model = offer.spec.load(ref or None, self._options)
+            _update_json(self._folder, CONFIG_FILE, {"reward_model": {name: dict(reward_model.description)}})
             score(self._folder, self._plan.tasks, name, reward_model, self._surroundings.progress)
 
     def measure(self) -> None:
@@ -194,6 +195,10 @@ class _Stages:
             self._loaded = None  # free the last one before the next is loaded
             self._loaded = (ref, self._plan.models[ref].load(self._options))
         return self._loaded[1]
+
+
+def _update_json(folder: RunFolder, name: str, entries: dict[str, Any]) -> None:  # Any: JSON-ready
+    folder.write_json(name, {**(folder.read_json(name) or {}), **entries})
 
 
 def settled_grid(folder: RunFolder, grid: TimingGrid) -> TimingGrid:

@@ -124,3 +124,15 @@ def test_a_broken_plugin_does_not_take_help_and_plugins_with_it(monkeypatch, cap
     assert run_command_line(["plugins"]) == 0
     assert "disabled" in capsys.readouterr().out
     assert run_command_line(["--help"]) == 0
+
+
+def test_a_dump_whose_own_votes_differ_from_a_replay_is_told(tmp_path, capsys):
+    path = tmp_path / "dump.jsonl"
+    row = {"problem": "?", "answer": "1", "completions": [r"\boxed{1}", r"\boxed{2}", r"\boxed{2}"]}
+    row |= {"pred_maj@1": r"\boxed{1}", "pred_maj@2": r"\boxed{2}", "pred_maj@3": r"\boxed{2}"}
+    path.write_text(json.dumps(row) + "\n")
+    arguments = ["import-samples", path, "--model", "m", "--temperature", "1", "--check-votes", "--out", tmp_path / "r"]
+    assert run_command_line([str(argument) for argument in arguments]) == 0
+    said = capsys.readouterr().err
+    assert "pred_maj@2: the file has '2', the replay gives '1'" in said
+    assert "pred_maj@1" not in said and "pred_maj@3" not in said

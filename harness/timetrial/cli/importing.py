@@ -10,7 +10,7 @@ import click
 from timetrial.catalog import open_catalog
 from timetrial.cli.options import print_json
 from timetrial.cli.summary import print_summary, summary
-from timetrial.importer import ImportOptions
+from timetrial.importer import ImportOptions, majority_disagreements
 from timetrial.importing import import_run
 from timetrial.progress import bar, silent
 
@@ -24,6 +24,9 @@ from timetrial.progress import bar, silent
 @click.option("--reward-model", default="imported", show_default=True, help="Name for the step scores of a dump.")
 @click.option("--max-tokens", type=int, help="Token limit of the dump: completions this long were cut. [default: 2048]")
 @click.option("--seed", type=int, help="Use one seed of a count table. [default: pool all seeds]")
+@click.option(
+    "--check-votes", is_flag=True, help="Say where the dump's own pred_maj@n differ from a replay of its rule."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
 def import_samples(files: tuple[Path, ...], **flags: Any) -> None:  # Any: click passes every option by name
@@ -34,8 +37,12 @@ def import_samples(files: tuple[Path, ...], **flags: Any) -> None:  # Any: click
     """
     fields = ("model", "task", "temperature", "reward_model", "max_tokens", "seed")
     catalog = open_catalog()
-    catalog.task(flags["task"])
+    task = catalog.task(flags["task"])
     out = flags["out"] or Path("results") / f"imported-{files[0].stem}"
     progress = silent if flags["quiet"] else bar
     run = import_run(files, ImportOptions(**{name: flags[name] for name in fields}), out, catalog, progress=progress)
+    if flags["check_votes"]:
+        for path in files:
+            for line in majority_disagreements(path, task.load(None)):
+                click.echo(f"{path}: {line}", err=True)
     print_json(summary(run)) if flags["as_json"] else print_summary(run)

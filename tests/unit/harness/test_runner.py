@@ -184,12 +184,13 @@ def test_a_run_can_be_opened_and_a_folder_without_one_is_refused(config, tmp_pat
 
 
 def test_everything_a_number_depends_on_is_recorded(config, tmp_path):
-    timetrial.run(config, tmp_path / "run", surroundings=surroundings())
+    timetrial.run(replace(config, reward_model="short"), tmp_path / "run", surroundings=surroundings())
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())
     assert recorded["tasks"]["repeat"]["grader"] == "fake-integer/1"
     assert len(recorded["tasks"]["repeat"]["problems"]) == 8
     assert len(recorded["models"][config.models[0]]["checkpoint_sha256"]) == 64
     assert recorded["plugins"]["fakes"] == "fake 0"
+    assert recorded["reward_model"] == {"short": {"family": "fake-reward"}}
 
 
 def test_two_runs_are_compared_problem_by_problem_and_a_run_with_itself_is_refused(config, tmp_path):
