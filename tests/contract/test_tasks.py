@@ -21,6 +21,7 @@ def installed(name, catalog, tmp_path_factory):
             patch.setenv(DATA_VARIABLE, str(DATA if DATA.is_dir() else tmp_path_factory.mktemp("empty")))
         try:
             task = catalog.task(name).load(None)
+            task.problems()  # this is where the data is read
         except TimetrialError as error:
             pytest.skip(f"task {name}: {error}")
         yield task
