@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,9 @@ def models(as_json: bool) -> None:
     catalog = open_catalog()
     families = _rows(catalog.models(), _family_row)
     checkpoints = _rows(catalog.checkpoints(), _checkpoint_row)
+    if not as_json:  # the path of a shipped folder says nothing to a person
+        for row in checkpoints:
+            row["location"] = "shipped" if Path(row["location"]).is_absolute() else row["location"]
     if as_json:
         print_json({"checkpoints": checkpoints, "families": families})
         return

@@ -163,6 +163,8 @@ class EngineModel:
     def decode_timing(self, batch: int, prompt_tokens: int, new_tokens: int, *, clock: Clock, seed: int) -> PhaseTimes:
         """Time one batch: a random prompt read once and shared, then `new_tokens` steps at temperature 1.
 
+        The lengths may go past the context the model was made for: a step costs the same whatever it says.
+
         Raises:
             OutOfMemory: the batch does not fit.
         """
