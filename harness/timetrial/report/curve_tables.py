@@ -16,6 +16,7 @@ from timetrial.report.labels import (
 )
 from timetrial.report.points import Point, best_within, timed_points
 from timetrial.report.table import Cell, Table, pivot
+from timetrial.statistics.budget import budget_ladder
 
 
 def budgets(points: Sequence[Point]) -> tuple[float, ...]:
@@ -26,9 +27,9 @@ def budgets(points: Sequence[Point]) -> tuple[float, ...]:
     if not points:
         return ()
     low, high = min(point.seconds for point in points), max(point.seconds for point in points)
-    series = [float(f"{step}e{power}") for power in range(-6, 7) for step in (1, 2, 5)]
-    above = next((budget for budget in series if budget >= high), high)
-    return tuple(budget for budget in series if low <= budget < high) + (above,)
+    ladder = budget_ladder(low, 10 * high)
+    above = next(budget for budget in ladder if budget >= high)
+    return tuple(budget for budget in ladder if budget < high) + (above,)
 
 
 def samples_tables(curves: Sequence[Curve]) -> Iterator[Table]:

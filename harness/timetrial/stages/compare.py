@@ -17,6 +17,7 @@ from timetrial.stages import timed
 from timetrial.stages.estimates import COVERAGE
 from timetrial.stages.times import ModelTimes
 from timetrial.statistics.bootstrap import bootstrap_weights, paired_difference
+from timetrial.statistics.budget import budget_ladder
 from timetrial.statistics.table import FloatArray
 
 
@@ -155,7 +156,7 @@ def _against_seconds(
     comparison = replace(comparison, front=front, front_shares=shares)
     if comparison.rule is None:
         return comparison
-    budgets_s = timed.budget_ladder(*time_range_s) if settings.budgets_s is None else settings.budgets_s
+    budgets_s = budget_ladder(*time_range_s) if settings.budgets_s is None else settings.budgets_s
     return replace(
         comparison,
         budget_values=timed.budget_values(curves, budgets_s),

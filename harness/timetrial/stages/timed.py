@@ -37,13 +37,6 @@ class TimedCurve:
     """(B, K)"""
 
 
-def budget_ladder(start_s: float, end_s: float) -> tuple[float, ...]:
-    """Return the round budgets (1, 2 or 5 times a power of ten) between two times."""
-    decades = range(math.floor(math.log10(start_s)), math.ceil(math.log10(end_s)) + 1)
-    rungs = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
-    return tuple(rung for rung in rungs if start_s <= rung <= end_s)
-
-
 def budget_values(curves: Sequence[TimedCurve], budgets_s: Sequence[float]) -> tuple[BudgetValue, ...]:
     """Return the best each curve offers within each budget."""
     return tuple(_budget_value(curve, budget_s) for curve in curves for budget_s in budgets_s)

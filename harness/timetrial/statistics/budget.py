@@ -8,6 +8,7 @@ S measured batch sizes, K values of k, B replicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -99,3 +100,10 @@ def _interpolate_s(batches: Sequence[int], seconds: FloatArray, sizes: IntArray)
         return np.broadcast_to(seconds, (*seconds.shape[:-1], len(sizes)))
     share = (sizes - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
     return np.asarray((1 - share) * seconds[..., right - 1] + share * seconds[..., right])
+
+
+def budget_ladder(start_s: float, end_s: float) -> tuple[float, ...]:
+    """Return the round budgets (1, 2 or 5 times a power of ten) between two times."""
+    decades = range(math.floor(math.log10(start_s)), math.ceil(math.log10(end_s)) + 1)
+    rungs = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+    return tuple(rung for rung in rungs if start_s <= rung <= end_s)

@@ -13,8 +13,8 @@ from timetrial.record import Curve, Series, Timing, from_json, to_json
 from timetrial.stages.compare import ComparisonSettings
 from timetrial.stages.curves import CurveSettings, compute_curves
 from timetrial.stages.pools import CountPool, VotePool
-from timetrial.stages.timed import budget_ladder
 from timetrial.statistics.bootstrap import problem_standard_error
+from timetrial.statistics.budget import budget_ladder
 from timetrial.statistics.choice import majority_choice, weighted_choice
 from timetrial.statistics.coverage import pass_at_k
 from timetrial.statistics.majority import majority_at_k
