@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from timetrial.analysis import analysis_from_json
 from timetrial.record import Completion, Curve, Grade, Problem, SampleKey, Series, Timing, from_json
 from timetrial.report.data import Example, ReportData, SeriesStatistics
 from timetrial.report.write import write_report
-from timetrial.stages.sample import identical_samples
 from timetrial.store import RunFolder
 
 REPORT_FOLDER = "report"
@@ -51,8 +52,10 @@ def gather_report(folder: RunFolder) -> ReportData:
 class _Tally:
     """Running counts of one series; becomes a SeriesStatistics."""
 
-    problems: set[str] = field(default_factory=set)
-    completions: int = 0
+    samples: Counter[str] = field(default_factory=Counter)
+    """Completions of each problem."""
+    texts: dict[str, set[bytes]] = field(default_factory=dict)
+    """Digests of the different texts of each problem, the first two of them: more are not needed."""
     truncated: int = 0
     errors: int = 0
     no_answer: int = 0
@@ -61,13 +64,19 @@ class _Tally:
     known_lengths: int = 0
 
     def add(self, completion: Completion) -> None:
-        self.problems.add(completion.problem)
-        self.completions += 1
+        self.samples[completion.problem] += 1
+        texts = self.texts.setdefault(completion.problem, set())
+        if len(texts) < 2:
+            texts.add(hashlib.blake2b(completion.text.encode("utf-8", "replace"), digest_size=8).digest())
         self.truncated += completion.finish == "length"
         self.errors += completion.finish == "error"
         if completion.num_tokens is not None and completion.finish != "error":
             self.tokens += completion.num_tokens
             self.known_lengths += 1
+
+    def num_identical(self) -> int:
+        """Count the problems whose completions are all the same text; fewer than four can agree by chance."""
+        return sum(len(self.texts[problem]) == 1 for problem, number in self.samples.items() if number >= 4)
 
     def add_grade(self, grade: Grade) -> None:
         self.no_answer += grade.answer is None
@@ -81,17 +90,16 @@ def gather_statistics(folder: RunFolder) -> tuple[SeriesStatistics, ...]:
         tallies[completion.series].add(completion)
     for grade in folder.read(Grade):
         tallies[Series(grade.model, grade.task, grade.temperature)].add_grade(grade)
-    identical = identical_samples(folder.read(Completion))
     return tuple(
         SeriesStatistics(
             series=series,
-            num_problems=len(tally.problems),
-            num_completions=tally.completions,
+            num_problems=len(tally.samples),
+            num_completions=tally.samples.total(),
             num_truncated=tally.truncated,
             num_no_answer=tally.no_answer,
             num_errors=tally.errors,
             num_unknown=tally.unknown,
-            num_identical_problems=identical.get(series, 0),
+            num_identical_problems=tally.num_identical() if series.temperature > 0 else 0,
             mean_tokens=tally.tokens / tally.known_lengths if tally.known_lengths else None,
         )
         for series, tally in tallies.items()
@@ -106,14 +114,16 @@ def gather_examples(folder: RunFolder, config: Facts) -> tuple[Example, ...]:
         wanted.setdefault((Series(grade.model, grade.task, grade.temperature), outcome), grade)
     by_key: dict[SampleKey, Grade] = {grade.key: grade for grade in wanted.values()}
     problems = {task: read_problems(folder.path, task) for task in config.get("tasks", {})}
+    found = (completion for completion in folder.read(Completion) if completion.key in by_key)
     return tuple(
         Example(
             problem=problems[completion.task][completion.problem],
             completion=completion,
             grade=by_key[completion.key],
         )
-        for completion in folder.read(Completion)
-        if completion.key in by_key and completion.problem in problems.get(completion.task, {})
+        # Stop at the last one: they stand near the beginning of a file that may be very long.
+        for completion in islice(found, len(by_key))
+        if completion.problem in problems.get(completion.task, {})
     )
 
 

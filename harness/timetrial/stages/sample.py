@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -110,25 +109,3 @@ def _completion(series: Series, generation: Generation) -> Completion:
         prompt_digest=generation.prompt_digest,
         error=generation.error,
     )
-
-
-def identical_samples(completions: Iterable[Completion]) -> dict[Series, int]:
-    """Count, per series, the problems whose completions are all the same text: greedy decoding by accident?
-
-    Only problems with four samples or more count, since fewer can agree by chance; greedy series are left out.
-    """
-    first: dict[tuple[Series, str], bytes] = {}
-    count: dict[tuple[Series, str], int] = defaultdict(int)
-    varied: set[tuple[Series, str]] = set()
-    for completion in completions:
-        if completion.temperature > 0:
-            key = (completion.series, completion.problem)
-            digest = hashlib.blake2b(completion.text.encode("utf-8", "replace"), digest_size=8).digest()
-            count[key] += 1
-            if first.setdefault(key, digest) != digest:
-                varied.add(key)
-    identical: dict[Series, int] = defaultdict(int)
-    for key, number in count.items():
-        if number >= 4 and key not in varied:
-            identical[key[0]] += 1
-    return dict(identical)

@@ -11,11 +11,11 @@ from timetrial.protocol import Generation, Origin, OutOfMemory, PhaseTimes, Requ
 from timetrial.record import Completion, Grade, Problem, Series, StepScores, Timing, Verdict
 from timetrial.stages.grade import GradedTask, grade
 from timetrial.stages.measure import Measurement
+from timetrial.stages.report import gather_statistics
 from timetrial.stages.sample import (
     SampleJob,
     choose_problems,
     existing_samples,
-    identical_samples,
     missing_requests,
 )
 from timetrial.stages.score import score
@@ -108,12 +108,13 @@ class TestSample:
         assert len(texts(RunFolder(tmp_path))) == 1
 
     def test_problems_whose_samples_are_all_equal_are_counted(self, tmp_path):
-        assert identical_samples(sampled(tmp_path / "sure", model=EchoModel(certainty=1e9)).read(Completion)) == {
-            SERIES: 8
-        }
-        assert SERIES not in identical_samples(
-            sampled(tmp_path / "unsure", model=EchoModel(certainty=3)).read(Completion)
-        )
+        def identical(folder):
+            (series,) = gather_statistics(folder)
+            assert (series.num_problems, series.num_completions) == (8, 32)
+            return series.num_identical_problems
+
+        assert identical(sampled(tmp_path / "sure", model=EchoModel(certainty=1e9))) == 8
+        assert identical(sampled(tmp_path / "unsure", model=EchoModel(certainty=3))) == 0
 
 
 class TestGrade:
