@@ -23,8 +23,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from timetrial_plugins.grading.formula import formula_key
 from timetrial_plugins.grading.notation import Unreadable, normalise, tokenize
-from timetrial_plugins.grading.quantity import base_key, constant_key, formula_key, unit_key
+from timetrial_plugins.grading.quantity import base_key, constant_key, unit_key
 from timetrial_plugins.grading.relation import RELATIONS, relation_key, split_label
 from timetrial_plugins.grading.structure import (
     Key,

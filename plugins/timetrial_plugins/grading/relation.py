@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 
 from timetrial_plugins.grading.expression import Node, parse
+from timetrial_plugins.grading.formula import digest, has_names
 from timetrial_plugins.grading.notation import Unreadable
-from timetrial_plugins.grading.quantity import digest, has_names, is_constant
+from timetrial_plugins.grading.quantity import is_constant
 from timetrial_plugins.grading.structure import CLOSING, OPENING, Key, sequence_key, split
 from timetrial_plugins.grading.value import NUM_PROBES, Undefined, Value, digits, evaluate, exact, probe_value
 
