@@ -15,6 +15,8 @@ from typing import Any
 from timetrial_registry.error import CheckpointError
 
 CONFIG_FILE = "config.json"
+COMPANION = "mamba_config"
+"""The stem of a file beside config.json that published hybrids have, and the key under which its content is given."""
 DESCRIBING_FILES = (
     "*config.json",
     "tokenizer*",
@@ -60,12 +62,14 @@ def resolve(location: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:  # Any: JSON
-    """Return the parsed config.json of a checkpoint folder.
+    """Return the parsed config.json of a checkpoint folder, with mamba_config.json in it if there is one.
 
     Raises:
-        CheckpointError: it is missing or not a JSON object.
+        CheckpointError: it is missing, or one of the two is no JSON object.
     """
-    return _read_object(folder / CONFIG_FILE, folder)
+    config = _read_object(folder / CONFIG_FILE, folder)
+    companion = folder / f"{COMPANION}.json"
+    return {**config, COMPANION: _read_object(companion, folder)} if companion.is_file() else config
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

@@ -42,7 +42,7 @@ def load_model(folder: Path, options: LoadOptions, *, family: str, build: Build)
             folder=folder,
             module=module.eval(),
             tokenizer=tokenizer,
-            eos_ids=_eos_ids(folder, config) | set(tokenizer.eos_ids),
+            eos_ids=_eos_ids(folder, config) | set(tokenizer.eos_ids) | module.default_eos_ids,
             device=device,
             dtype=dtype,
         )

@@ -104,8 +104,8 @@ class EngineModel:
         """Yield one Generation per request as they finish.
 
         A completion ends with an end-of-sequence token, a stop string, `max_tokens`, or where prompt and completion
-        fill the model's context; the last two are `finish="length"`. Hand over all requests at once: a finished row
-        then makes room for the next, and each distinct prompt is read once.
+        fill the model's context (where it has one); the last two are `finish="length"`. Hand over all requests at once:
+        a finished row then makes room for the next, and each distinct prompt is read once.
 
         Raises:
             UsageError: a sampling parameter or the batch size is out of range, or the batch does not fit the device.
@@ -129,7 +129,7 @@ class EngineModel:
         jobs = [
             PromptJob(
                 tokens=rendered[prompt].tokens,
-                limit=min(sampling.max_tokens, self._module.context_length - len(rendered[prompt].tokens)),
+                limit=self._limit(len(rendered[prompt].tokens), sampling.max_tokens),
                 samples=[
                     Sample(tag, stream_seed(sampling.seed, prompt.problem, requests[tag].sample)) for tag in its_tags
                 ],
@@ -189,6 +189,11 @@ class EngineModel:
             peak_bytes=placement.peak_bytes(self._device),
         )
 
+    def _limit(self, num_prompt_tokens: int, max_tokens: int) -> int:
+        """Return how long a completion may become: up to `max_tokens`, and within the context if there is one."""
+        context = self._module.context_length
+        return max_tokens if context is None else min(max_tokens, context - num_prompt_tokens)
+
     def _render(self, prompt: Prompt) -> _Rendered:
         """Return the prompt's tokens, or why the model cannot be asked."""
         try:
@@ -201,7 +206,7 @@ class EngineModel:
             error = "the prompt is empty"
         elif max(tokens) >= self._module.vocab_size:
             error = f"the tokenizer gives token {max(tokens)}, but the model knows {self._module.vocab_size} tokens"
-        elif len(tokens) >= context:
+        elif context is not None and len(tokens) >= context:
             error = f"the prompt has {len(tokens)} tokens, which leaves no room in the model's context of {context}"
         return _Rendered(tokens, hashlib.sha256(text.encode()).hexdigest(), error)
 

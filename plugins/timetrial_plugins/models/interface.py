@@ -14,6 +14,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from timetrial_registry.error import CheckpointError
+
 
 class DecodeState:
     """Pre-allocated buffers, each (L, R, ...), whose first `batch` rows are sequences with a length each."""
@@ -32,13 +34,34 @@ class DecodeState:
 
     def append(self, source: DecodeState, copies: int) -> None:
         """Broadcast the first row of another state, of the same or smaller capacity, to `copies` new rows here."""
-        start, stop = self.batch, self.batch + copies
-        for name, buffer in self.buffers.items():
-            row = source.buffers[name][:, :1]
-            buffer[(slice(None), slice(start, stop), *(slice(size) for size in row.shape[2:]))] = row
-        self.lengths[start:stop] = source.lengths[:1]
-        self.batch = stop
-        self.longest = max(self.longest, source.longest)
+        first = {name: buffer[:, :1] for name, buffer in source.buffers.items()}
+        self._add(first, source.lengths[:1], copies, source.longest)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of the rows in use, (L, B, ...) by the buffers' names, and "lengths" (B,).
+
+        `safetensors.torch.save_file` can write it.
+        """
+        rows = {name: buffer[:, : self.batch].clone() for name, buffer in self.buffers.items()}
+        return rows | {"lengths": self.lengths[: self.batch].clone()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Add the rows of a snapshot, from a state of the same or smaller capacity, after the rows in use.
+
+        Raises:
+            CheckpointError: the snapshot is another model's, or does not fit.
+        """
+        lengths = snapshot.get("lengths", self.lengths[:0])
+        count = len(lengths)
+        problems = [
+            f"{name} is there on one side only" for name in sorted(snapshot.keys() ^ {*self.buffers, "lengths"})
+        ]
+        for name in sorted(snapshot.keys() & self.buffers.keys()):
+            problems += self._misfit(name, snapshot[name], count)
+        if problems:
+            raise CheckpointError(f"the saved decode state does not fit this model's: {'; '.join(problems)}")
+        rows = {name: snapshot[name] for name in self.buffers}
+        self._add(rows, lengths, count, int(lengths.max()) if count else 0)
 
     def move(self, sources: Tensor, targets: Tensor, batch: int) -> None:
         """Copy rows `sources` over rows `targets`, then leave the first `batch` rows in use."""
@@ -51,6 +74,25 @@ class DecodeState:
         """Zero the memory of rows: what is not a number there would outlive them, since even weight 0 keeps it."""
         for buffer in self.buffers.values():
             buffer[:, rows] = 0
+
+    def _add(self, rows: Mapping[str, Tensor], lengths: Tensor, count: int, longest: int) -> None:
+        """Write `count` rows after those in use; a single row, (L, 1, ...), is broadcast."""
+        start, stop = self.batch, self.batch + count
+        for name, buffer in self.buffers.items():
+            row = rows[name]
+            buffer[(slice(None), slice(start, stop), *(slice(size) for size in row.shape[2:]))] = row
+        self.lengths[start:stop] = lengths
+        self.batch = stop
+        self.longest = max(self.longest, longest)
+
+    def _misfit(self, name: str, saved: Tensor, count: int) -> list[str]:
+        """Say what keeps `count` saved rows out of the free rows of a buffer; only a capacity may be smaller."""
+        free = self.buffers[name][:, self.batch :]
+        sizes = zip(saved.shape[2:], free.shape[2:], strict=False)
+        fits = saved.dim() == free.dim() and saved.shape[0] == free.shape[0] and saved.shape[1] == count
+        if not fits or count > free.shape[1] or any(s != f and not s < f == self.capacity for s, f in sizes):
+            return [f"{name} has shape {list(saved.shape)}, and there is room for {list(free.shape)}"]
+        return [] if saved.dtype == free.dtype else [f"{name} is {saved.dtype}, expected {free.dtype}"]
 
 
 class Footprint(NamedTuple):
@@ -73,8 +115,10 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     """A language model as the engine sees it; parameters have the names of the published checkpoints."""
 
     vocab_size: int
-    context_length: int
-    """The most tokens, prompt and completion together, the model was made for."""
+    context_length: int | None
+    """The most tokens, prompt and completion together, the model was made for; None if nothing bounds them."""
+    default_eos_ids: frozenset[int] = frozenset()
+    """Tokens that end a sequence by the family's convention, besides those that a checkpoint's files name."""
     redundant_tensors: Sequence[str] = ()
     """Regular expressions for tensors that a checkpoint may hold and the module does not need."""
 
@@ -84,8 +128,13 @@ class CausalModule(nn.Module, ABC, Generic[State]):
         """What a decode step costs."""
 
     @abstractmethod
-    def logits(self, tokens: Tensor) -> Tensor:
-        """Return next-token logits (B, T, V) in float32 for `tokens` (B, T) without padding; differentiable."""
+    def logits(self, tokens: Tensor, doc_ids: Tensor | None = None) -> Tensor:
+        """Return next-token logits (B, T, V) for `tokens` (B, T) without padding; differentiable.
+
+        They are float32, or float64 where the weights are. `doc_ids` (B, T), integers, say which document a token
+        belongs to; a document is contiguous in its row, and its logits are those it gets in a row of its own. None
+        means one document a row.
+        """
 
     @abstractmethod
     def init_state(self, rows: int, capacity: int) -> State:

@@ -1,8 +1,7 @@
 """Llama in plain PyTorch: config, module with Hugging Face's parameter names, and its decode state.
 
 Facts: Llama 3 model card and config files; RMSNorm and rotary halves as in the published implementations.
-Shapes: B batch, T tokens, V vocabulary, D model width, L layers, H query heads, K key/value heads, P channels per
-head, S slots of the key/value buffers.
+Shapes: B batch, T tokens, V vocabulary, D model width.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from timetrial_plugins.models.interface import CausalModule, DecodeState, Footprint
-from timetrial_plugins.models.layers import (
+from timetrial_plugins.models.attention import (
     Attention,
-    KeyValueSlice,
-    Llama3Scaling,
-    RMSNorm,
-    RotaryTables,
-    SwiGLU,
-    rotary_tables,
+    AttentionState,
+    KeyValues,
+    SequenceView,
+    StepView,
+    key_value_buffers,
+    view_sequences,
 )
+from timetrial_plugins.models.frame import LlamaFrame
+from timetrial_plugins.models.interface import Footprint
+from timetrial_plugins.models.layers import Llama3Scaling, RMSNorm, SwiGLU
 from timetrial_registry.error import CheckpointError
-
-_BUCKET = 16  # attention reads the key/value buffers up to a multiple of this, not to their end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,55 +114,27 @@ class LlamaLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(width, config.rms_norm_eps)
         self.mlp = SwiGLU(width, config.intermediate_size, bias=config.mlp_bias)
 
-    def forward(self, hidden: Tensor, tables: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the layer's output (B, T, D) and its keys and values (B, K, T, P)."""
-        mixed, key, value = self.self_attn.attend(self.input_layernorm(hidden), tables)
-        return self._finish(hidden + mixed), key, value
+    def forward(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
+        """Return the layer's output (B, T, D) and its keys and values."""
+        mixed, entries = self.self_attn.attend(self.input_layernorm(hidden), view)
+        return self._finish(hidden + mixed), entries
 
-    def step(self, hidden: Tensor, tables: RotaryTables, cache: KeyValueSlice) -> Tensor:
+    def step(self, hidden: Tensor, view: StepView, cache: KeyValues) -> Tensor:
         """Return the layer's output (B, 1, D) for one new token per row."""
-        return self._finish(hidden + self.self_attn.step(self.input_layernorm(hidden), tables, cache))
+        return self._finish(hidden + self.self_attn.step(self.input_layernorm(hidden), view, cache))
 
     def _finish(self, hidden: Tensor) -> Tensor:
         output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return output
 
 
-class LlamaBackbone(nn.Module):
-    """Embedding, layers and final norm, under the names of Hugging Face's `model.` prefix."""
-
-    def __init__(self, config: LlamaConfig) -> None:
-        super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.num_hidden_layers))
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-
-    @property
-    def blocks(self) -> Iterable[LlamaLayer]:
-        """The layers, typed."""
-        return cast("Iterable[LlamaLayer]", self.layers)
-
-
-class LlamaState(DecodeState):
-    """Keys and values, (L, B, K, S, P) each, and the rotary tables of all S positions."""
-
-    def __init__(self, buffers: Mapping[str, Tensor], tables: RotaryTables) -> None:
-        super().__init__(buffers, capacity=tables.cos.shape[0])
-        self.tables = tables
-
-
-class Llama(CausalModule[LlamaState]):
+class Llama(LlamaFrame[AttentionState]):
     """A Llama."""
 
     def __init__(self, config: LlamaConfig) -> None:
-        super().__init__()
+        layers = [LlamaLayer(config) for _ in range(config.num_hidden_layers)]
+        super().__init__(config, layers, config.rope_scaling)
         self.config = config
-        self.model = LlamaBackbone(config)
-        self.vocab_size, self.context_length = config.vocab_size, config.max_position_embeddings
-        is_tied = config.tie_word_embeddings
-        # Old checkpoints store what rotary_tables computes; tied ones may store the head once more.
-        self.redundant_tensors = (r".*rotary_emb\.inv_freq", *([r"lm_head\.weight"] if is_tied else []))
-        self.lm_head = None if is_tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def initialise(self, generator: torch.Generator, std: float = 0.02) -> None:
         """Draw fresh weights for training: normal matrices, zero biases, unit norms."""
@@ -174,72 +144,54 @@ class Llama(CausalModule[LlamaState]):
             else:
                 nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
 
-    def logits(self, tokens: Tensor) -> Tensor:
-        """Return next-token logits (B, T, V) in float32 for `tokens` (B, T); differentiable."""
-        hidden, _ = self._encode(tokens, self._tables(tokens.shape[1], tokens.device))
-        return self._head(hidden)
+    def logits(self, tokens: Tensor, doc_ids: Tensor | None = None) -> Tensor:
+        """Return next-token logits (B, T, V) in float32 for `tokens` (B, T) without padding; differentiable.
+
+        Tokens of a row with equal `doc_ids` (B, T) are one document, and see nothing of the others; documents are
+        contiguous. None means one document a row.
+        """
+        hidden, _ = self._encode(tokens, self.view(tokens, doc_ids))
+        return self.head(hidden)
 
     @property
     def footprint(self) -> Footprint:
         """What a decode step costs; an untied embedding does not count, for a step reads one row of it."""
-        embedding = self.model.embed_tokens.weight
-        lookup = 0 if self.lm_head is None else embedding.numel()
-        num_parameters = sum(parameter.numel() for parameter in self.parameters()) - lookup
-        num_matrices = sum(parameter.numel() for parameter in self.parameters() if parameter.dim() == 2) - lookup
-        config, size = self.config, embedding.element_size()
-        kv_values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-        return Footprint(num_parameters * size, num_matrices, kv_values * size, 0)
+        config = self.config
+        return self.cost(2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim, 0)
 
-    def init_state(self, rows: int, capacity: int) -> LlamaState:
+    def init_state(self, rows: int, capacity: int) -> AttentionState:
         """Return a state with room for `rows` sequences of `capacity` tokens, none in use."""
         config, weight = self.config, self.model.embed_tokens.weight
         shape = (config.num_hidden_layers, rows, config.num_key_value_heads, capacity, config.head_dim)
-        # Zeros, because what lies past a row's end gets weight 0, and 0 times garbage may be NaN.
-        buffers = {name: torch.zeros(shape, dtype=weight.dtype, device=weight.device) for name in ("keys", "values")}
-        return LlamaState(buffers, self._tables(capacity, weight.device))
+        return AttentionState(key_value_buffers(shape, weight), self.rotary.tables(capacity, weight))
 
-    def prefill(self, tokens: Tensor, state: LlamaState) -> Tensor:
+    def prefill(self, tokens: Tensor, state: AttentionState) -> Tensor:
         """Read prompts of equal length, (B, T), into an empty state; return the logits (B, V) after them."""
         assert state.batch == 0, "prefill starts from an empty state"
-        batch, length = tokens.shape
-        hidden, caches = self._encode(tokens, RotaryTables(*(table[:length] for table in state.tables)))
-        for layer, (key, value) in enumerate(caches):
-            state.buffers["keys"][layer, :batch, :, :length] = key
-            state.buffers["values"][layer, :batch, :, :length] = value
-        state.lengths[:batch] = length
-        state.batch, state.longest = batch, length
-        return self._head(hidden[:, -1])
+        hidden, entries = self._encode(tokens, view_sequences(state.tables, tokens.shape[1], None))
+        for layer, its_entries in enumerate(entries):
+            state.store(layer, its_entries)
+        state.finish_prefill(*tokens.shape)
+        return self.head(hidden[:, -1])
 
-    def step(self, tokens: Tensor, state: LlamaState) -> Tensor:
+    def step(self, tokens: Tensor, state: AttentionState) -> Tensor:
         """Read one token per row in use, (B,), at each row's own position; return the next token's logits (B, V)."""
-        assert state.longest < state.capacity, "the state is full"
-        positions = state.lengths[: state.batch]
-        num_slots = min(-(-(state.longest + 1) // _BUCKET) * _BUCKET, state.capacity)
-        rows, slots = (torch.arange(size, device=tokens.device) for size in (state.batch, num_slots))
-        is_ahead = slots > positions[:, None]
-        bias = torch.zeros(is_ahead.shape, device=tokens.device).masked_fill_(is_ahead, -torch.inf)[:, None, None]
-        tables = RotaryTables(*(table[positions][:, None] for table in state.tables))
-        keys, values = (state.buffers[name][:, : state.batch, :, :num_slots] for name in ("keys", "values"))
+        view = state.step_view()
         hidden = self.model.embed_tokens(tokens)[:, None]  # (B, 1, D)
-        for index, layer in enumerate(self.model.blocks):
-            hidden = layer.step(hidden, tables, KeyValueSlice(keys[index], values[index], rows, positions, bias))
-        positions += 1
-        state.longest += 1
-        return self._head(hidden[:, 0])
+        for layer, cache in zip(self._layers, state.caches(), strict=True):
+            hidden = layer.step(hidden, view, cache)
+        state.finish_step()
+        return self.head(hidden[:, 0])
 
-    def _encode(self, tokens: Tensor, tables: RotaryTables) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def _encode(self, tokens: Tensor, view: SequenceView) -> tuple[Tensor, list[KeyValues]]:
         """Return the last layer's output (B, T, D) and each layer's keys and values."""
-        caches = []
         hidden = self.model.embed_tokens(tokens)
-        for layer in self.model.blocks:
-            hidden, key, value = layer(hidden, tables)
-            caches.append((key, value))
-        return hidden, caches
+        entries = []
+        for layer in self._layers:
+            hidden, its_entries = layer(hidden, view)
+            entries.append(its_entries)
+        return hidden, entries
 
-    def _head(self, hidden: Tensor) -> Tensor:  # (..., D) -> (..., V)
-        weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return functional.linear(self.model.norm(hidden), weight).float()
-
-    def _tables(self, num_positions: int, device: torch.device) -> RotaryTables:
-        config = self.config
-        return rotary_tables(num_positions, config.head_dim, config.rope_theta, config.rope_scaling, device)
+    @property
+    def _layers(self) -> Iterable[LlamaLayer]:
+        return cast("Iterable[LlamaLayer]", self.model.layers)

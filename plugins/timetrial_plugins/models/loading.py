@@ -6,7 +6,7 @@ Everything is compared before anything is read, so one error lists all that does
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from timetrial.error import CheckpointError
 from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.layouts import StoredInParts, in_parts
 from timetrial_registry.checkpoint import weight_files
 
 
@@ -69,7 +70,8 @@ def load_weights(module: CausalModule[Any], folder: Path, *, device: torch.devic
     """Fill a module that was built on the meta device with the tensors of a checkpoint folder.
 
     Args:
-        module: its parameters have the names of the checkpoint's tensors; it ends up on `device`, of type `dtype`.
+        module: its parameters have the names of the checkpoint's tensors, or are made of several of them; it ends up
+            on `device`, of type `dtype`.
         folder: a checkpoint folder.
         device: where the parameters are put.
         dtype: what they are cast to.
@@ -79,16 +81,24 @@ def load_weights(module: CausalModule[Any], folder: Path, *, device: torch.devic
     """
     files = [_open(path) for path in weight_files(folder)]
     found = {name: shape for file in files for name, shape in file.shapes().items()}
-    ignored = {name for name in found if any(re.fullmatch(pattern, name) for pattern in module.redundant_tensors)}
-    expected = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-    _check(folder, expected, {name: shape for name, shape in found.items() if name not in ignored})
+    for name in [name for name in found if any(re.fullmatch(pattern, name) for pattern in module.redundant_tensors)]:
+        del found[name]
+    _check(folder, {name: tuple(target.shape) for name, target in _targets(module, found).items()}, found)
     module.to(dtype).to_empty(device=device)
-    parameters = dict(module.named_parameters())
-    with torch.no_grad():
-        for file in files:
-            for name in file.shapes():
-                if name not in ignored:
-                    parameters[name].copy_(file.read(name))
+    targets = _targets(module, found)
+    for file in files:
+        for name in file.shapes().keys() & found.keys():
+            targets[name].copy_(file.read(name))
+
+
+def _targets(module: CausalModule[Any], names: Collection[str]) -> dict[str, Tensor]:
+    """Return what a checkpoint with tensors `names` should fill, by its own names: parameters, or rows of one."""
+    targets = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    if isinstance(module, StoredInParts):
+        for fusion in in_parts(module.fusions, names):
+            rows = torch.split(targets.pop(fusion.whole), list(fusion.parts.values()))
+            targets |= dict(zip(fusion.parts, rows, strict=True))
+    return targets
 
 
 def _open(path: Path) -> TensorFile:

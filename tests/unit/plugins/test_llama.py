@@ -138,6 +138,48 @@ def test_a_broadcast_prompt_continues_like_separate_ones(module: Llama) -> None:
     assert torch.allclose(stepped, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("rope", [{"rope_parameters": LLAMA3}, {}], ids=["llama3", "default"])
+def test_packed_documents_get_the_logits_they_get_alone(rope: dict[str, object]) -> None:
+    module, x = ours(reference(**rope)).double(), tokens(2, 60)
+    lengths = ([1, 29, 2, 28], [55, 5])
+    ids = [torch.repeat_interleave(torch.tensor([3, 1, 2, 0][: len(n)]), torch.tensor(n)) for n in lengths]
+    with torch.no_grad():
+        packed = module.logits(x, torch.stack(ids))
+        for row, its_lengths in enumerate(lengths):
+            for document, logits in zip(x[row].split(its_lengths), packed[row].split(its_lengths), strict=True):
+                assert torch.allclose(module.logits(document[None])[0], logits, rtol=0, atol=1e-11)
+        assert not torch.allclose(module.logits(x), packed, rtol=0, atol=0.1)
+
+
+def test_packed_documents_get_the_logits_of_transformers() -> None:
+    model, x = reference(rope_parameters=LLAMA3), tokens(1, 40)
+    with torch.no_grad():
+        packed = ours(model).logits(x, torch.tensor([[0] * 17 + [1] * 23]))
+        expected = torch.cat([model(document).logits for document in x.split([17, 23], dim=1)], dim=1)
+    assert torch.allclose(packed, expected, rtol=0, atol=1e-5)
+
+
+def test_positions_restart_with_every_document(module: Llama) -> None:
+    # Logits cannot tell, for rotations are relative: angles past those of training would.
+    view = module.view(tokens(2, 7), torch.tensor([[5, 5, 5, 2, 2, 9, 9], [1, 1, 1, 1, 1, 1, 1]]))
+    tables = module.rotary.tables(7, module.model.embed_tokens.weight)
+    assert torch.equal(view.tables.cos, tables.cos[torch.tensor([[0, 1, 2, 0, 1, 0, 1], [0, 1, 2, 3, 4, 5, 6]])])
+    assert view.mask is not None and view.mask[0, 0].sum(dim=1).tolist() == [1, 2, 3, 1, 2, 1, 2]
+
+
+def test_weights_in_float64_give_logits_in_float64() -> None:
+    module, x = ours(reference(rope_parameters=LLAMA3)), tokens(2, 30)
+    with torch.no_grad():
+        single = module.logits(x)
+        exact = module.double().logits(x)
+        state = module.init_state(2, 30)
+        module.prefill(x[:, :29], state)
+        stepped = module.step(x[:, 29], state)
+    assert exact.dtype == stepped.dtype == torch.float64
+    assert torch.allclose(stepped, exact[:, -1], rtol=0, atol=1e-12)
+    assert 0 < (exact - single).abs().max() < 1e-5
+
+
 def test_rows_of_different_lengths_do_not_disturb_each_other_when_rows_leave_and_enter(module: Llama) -> None:
     prompts = [tokens(1, length) for length in (3, 17, 30, 8)]
     new = tokens(4, 5)

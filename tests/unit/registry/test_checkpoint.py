@@ -121,6 +121,16 @@ def test_a_config_is_read(make_folder: MakeFolder) -> None:
     assert read_config(make_folder()) == {"model_type": "llama"}
 
 
+def test_the_config_of_a_hybrid_holds_the_file_beside_it(make_folder: MakeFolder) -> None:
+    folder = make_folder()
+    (folder / "mamba_config.json").write_text('{"attn_layers": [3]}')
+    assert read_config(folder) == {"model_type": "llama", "mamba_config": {"attn_layers": [3]}}
+    for damaged, message in (("{", "cannot be read as JSON"), ("[]", "holds a list")):
+        (folder / "mamba_config.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=rf"mamba_config\.json {message}"):
+            read_config(folder)
+
+
 def test_a_missing_config_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="found nothing; expected config.json"):
         read_config(tmp_path)

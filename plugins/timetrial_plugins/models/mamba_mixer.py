@@ -1,0 +1,227 @@
+"""The Mamba layers of the published hybrids: Mamba-1 in heads, and Mamba-2.
+
+Both project z | x | B | C | dt from the input, in that order. x and B are projected for fewer heads than C, as values
+and keys of grouped-query attention are, and each of their heads is repeated for the `repeat` neighbours that share it.
+Facts: models.md, sections 4.2, 4.3 and 5.
+
+Shapes: B batch, T tokens, D model width, E inner width (d_inner), X width of x and B as projected (d_xb), H heads,
+P channels per head, N state size, K convolution width, C convolution channels, R width in front of dt (dt_rank).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from timetrial_plugins.models.hybrid_config import HybridConfig
+from timetrial_plugins.models.initial import (
+    Fresh,
+    constant,
+    counted_rates,
+    drawn_dt_bias,
+    drawn_rates,
+    drawn_uniform,
+)
+from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step
+from timetrial_plugins.models.scan.precision import widen
+from timetrial_plugins.models.scan.selective import SelectiveInputs, selective_chunked, selective_step
+from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step
+
+_NORM_EPSILON = 1e-5  # of the norm inside Mamba-2; the published code has it as a literal
+
+
+class MambaMemory(NamedTuple):
+    """What a layer keeps of the tokens it has read."""
+
+    window: Tensor  # (B, C, K - 1) the last inputs of the convolution
+    state: Tensor  # (B, H, P, N)
+
+
+class MambaMixer(nn.Module, ABC):
+    """What a hybrid asks of its Mamba layers."""
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__()
+        self.head_width, self.repeat = config.d_state, config.repeat
+        self.dt_bias_multiplicity = config.dt_bias_multiplicity
+        self.part_rows = config.part_rows
+        self.in_proj = nn.Linear(config.llama.hidden_size, sum(self.part_rows.values()), bias=False)
+        self.out_proj = nn.Linear(config.d_inner, config.llama.hidden_size, bias=False)
+        channels, reach = config.window_shape
+        self.conv1d = nn.Conv1d(channels, channels, reach + 1, groups=channels)
+
+    @abstractmethod
+    def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
+        """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
+
+    @abstractmethod
+    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+
+    @abstractmethod
+    def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
+        """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
+
+    def _fresh_convolution(self, generator: torch.Generator) -> dict[str, Fresh]:
+        weight, bias = self.conv1d.weight, self.conv1d.bias
+        assert bias is not None
+        bound = weight.shape[-1] ** -0.5
+        return {
+            "conv1d.weight": drawn_uniform(weight.shape, bound, generator),
+            "conv1d.bias": drawn_uniform(bias.shape, bound, generator),
+        }
+
+    def _project(self, x: Tensor) -> list[Tensor]:  # (..., D) -> z, x, B, C, dt
+        return list(torch.split(self.in_proj(x), list(self.part_rows.values()), dim=-1))
+
+    def _convolve(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Convolve `x` (B, T, C) and apply SiLU; return the result and the window after it."""
+        y, window = causal_conv(x, self.conv1d.weight[:, 0], self.conv1d.bias, None, doc_ids)
+        return functional.silu(y), window
+
+    def _convolve_step(self, x: Tensor, window: Tensor) -> Tensor:
+        """Do the same for one token, `x` (B, C), and write it into the window."""
+        y, after = causal_conv_step(x, self.conv1d.weight[:, 0], self.conv1d.bias, window)
+        window.copy_(after)
+        return functional.silu(y)
+
+    def _heads(self, x: Tensor) -> Tensor:  # (..., E) -> (..., H, P)
+        return torch.unflatten(x, -1, (-1, self.head_width))
+
+    def _shared_heads(self, x: Tensor) -> Tensor:  # (..., X) -> (..., H, P): head h is projected head h // repeat
+        return self._heads(x).repeat_interleave(self.repeat, dim=-2)
+
+
+class Mamba1Mixer(MambaMixer):
+    """Mamba-1: a decay for each channel and state, heads of 16 channels that share B and C, no norm.
+
+        delta = softplus(W dt + m b)        m: how often the stored bias counts (twice in the published code)
+        S     = exp(delta A) S + delta x B^T;    y = S C + D x;    out = out_proj(y * silu(z))
+
+    Only x is convolved, after its heads have been repeated.
+    """
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__(config)
+        self.dt_proj = nn.Linear(config.dt_rank, config.d_inner)
+        self.A_log = nn.Parameter(counted_rates(config.d_inner, config.d_state).value)  # (E, N)
+        self.D = nn.Parameter(torch.ones(config.d_inner))
+
+    def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
+        """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
+        z, x, b, c, dt = self._project(x)
+        x, window = self._convolve(self._shared_heads(x).flatten(-2), doc_ids)  # (B, T, E)
+        inputs = self._inputs(x, b, c, dt)
+        y, state = selective_chunked(inputs, self._rates(), None, doc_ids)  # (B, T, H, P)
+        return self._finish(y, inputs.x, z), MambaMemory(window, state)
+
+    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+        z, x, b, c, dt = self._project(x)
+        inputs = self._inputs(self._convolve_step(self._shared_heads(x).flatten(-2), memory.window), b, c, dt)
+        y, state = selective_step(inputs, self._rates(), memory.state)
+        memory.state.copy_(state)
+        return self._finish(y, inputs.x, z)
+
+    def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
+        """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
+        inner, rank = self.dt_proj.weight.shape
+        return {
+            **self._fresh_convolution(generator),
+            "dt_proj.weight": drawn_uniform((inner, rank), rank**-0.5, generator),
+            "dt_proj.bias": drawn_dt_bias(inner, generator),
+            "A_log": counted_rates(*self.A_log.shape),
+            "D": constant((inner,), 1.0),
+        }
+
+    def _inputs(self, x: Tensor, b: Tensor, c: Tensor, dt: Tensor) -> SelectiveInputs:
+        """Return the scan's inputs from x (..., E), B (..., X), C (..., E) and dt (..., R)."""
+        bias = self.dt_bias_multiplicity * widen(self.dt_proj.bias)
+        delta = functional.softplus(widen(functional.linear(dt, self.dt_proj.weight)) + bias)  # (..., E)
+        return SelectiveInputs(self._heads(x), self._heads(delta), self._shared_heads(b), self._heads(c))
+
+    def _rates(self) -> Tensor:  # A, (H, P, N)
+        return torch.unflatten(-widen(self.A_log).exp(), 0, (-1, self.head_width))
+
+    def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
+        """Return the output (..., D) from what was read out of the state and from x, (..., H, P), and z (..., E)."""
+        y = (y + widen(x) * self._heads(self.D)).flatten(-2) * functional.silu(widen(z))
+        output: Tensor = self.out_proj(y.to(z.dtype))
+        return output
+
+
+class Mamba2Mixer(MambaMixer):
+    """Mamba-2: one decay for each head, heads as wide as the teacher's, a norm behind the gate.
+
+        dt  = softplus(dt + m b)            m: how often the stored bias counts (once in the published code)
+        S   = exp(dt A) S + dt x B^T;    y = S C + D x;    out = out_proj(norm(y * silu(z)))
+
+    x, B and C are convolved, before the heads of x and B are repeated.
+    """
+
+    def __init__(self, config: HybridConfig) -> None:
+        super().__init__(config)
+        self.dt_bias = nn.Parameter(torch.zeros(config.num_heads))
+        self.A_log = nn.Parameter(torch.zeros(config.num_heads))
+        self.D = nn.Parameter(torch.ones(config.num_heads))
+        self.norm = HeadNorm(config.d_inner, config.num_heads)
+
+    def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
+        """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
+        z, *convolved, dt = self._project(x)
+        xbc, window = self._convolve(torch.cat(convolved, dim=-1), doc_ids)  # (B, T, 2 X + E)
+        x, inputs = self._inputs(xbc, dt)
+        y, state = ssd_chunked(inputs, None, doc_ids)  # (B, T, H, P)
+        return self._finish(y, x, z), MambaMemory(window, state)
+
+    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+        z, *convolved, dt = self._project(x)
+        x, inputs = self._inputs(self._convolve_step(torch.cat(convolved, dim=-1), memory.window), dt)
+        y, state = ssd_step(inputs, memory.state)
+        memory.state.copy_(state)
+        return self._finish(y, x, z)
+
+    def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
+        """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
+        heads = self.A_log.numel()
+        return {
+            **self._fresh_convolution(generator),
+            "dt_bias": drawn_dt_bias(heads, generator),
+            "A_log": drawn_rates(heads, generator),
+            "D": constant((heads,), 1.0),
+            "norm.weight": constant(self.norm.weight.shape, 1.0),
+        }
+
+    def _inputs(self, xbc: Tensor, dt: Tensor) -> tuple[Tensor, SSDInputs]:
+        """Return x in heads and the scan's inputs from x, B, C (..., 2 X + E) and dt (..., H)."""
+        x, b, c = torch.split(xbc, [self.part_rows[part] for part in ("x", "B", "C")], dim=-1)
+        dt = functional.softplus(widen(dt) + self.dt_bias_multiplicity * widen(self.dt_bias))  # (..., H)
+        x = self._shared_heads(x)  # (..., H, P)
+        log_decay = -widen(self.A_log).exp() * dt  # (..., H)
+        return x, SSDInputs(widen(x) * dt[..., None], log_decay, self._shared_heads(b), self._heads(c))
+
+    def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
+        """Return the output (..., D) from what was read out of the state and from x, (..., H, P), and z (..., E)."""
+        y = (y + widen(x) * self.D[:, None]).flatten(-2) * functional.silu(widen(z))
+        output: Tensor = self.out_proj(self.norm(y).to(z.dtype))
+        return output
+
+
+class HeadNorm(nn.Module):
+    """RMSNorm within each head, over all heads' channels one weight each."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.num_heads = num_heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `x` (..., E), of the same type."""
+        heads = torch.unflatten(x, -1, (self.num_heads, -1))
+        normed = functional.rms_norm(heads, heads.shape[-1:], None, _NORM_EPSILON).flatten(-2)
+        return normed * self.weight.to(x.dtype)
