@@ -1,32 +1,67 @@
-"""Find the answer in a completion, by looking at strings only.
+"""Find the answer in a completion, by looking at strings only, in time linear in the text.
 
-A text that was cut before its answer gives None; no stray number is ever taken for an answer. The styles:
+The last place where a text states its answer counts. Places are: a box that is closed and not empty; boxes in a row,
+which are one list; "the final answer is ..."; a sentence or line "The answer is ...", "Answer: ..."; "#### ..." unless
+it is a heading; a line "A: ..."; <answer>...</answer>. A style says what is done with it.
 
-    math      last complete \\boxed{} or \\fbox{} (boxes joined by "and" or a comma count as one list),
-              else what follows the last "final answer is"
-    gsm8k     the number after the last "final answer is", else after "####", else after a line's "A:", else the box
-    nutshell  the integer after the last "The final answer is"
-    loose     as math, else the last formula between dollars or brackets, else the text itself if it is one short line
+    style      the answer                                                  if nothing is stated
+    math       the box, or the formula, number or few words stated         None
+    gsm8k      the number stated                                           None
+    nutshell   the integer after the last "The final answer is"            None
+    latex      as math                                                     the last formula
+    expr       as math, but no LaTeX                                       the last number
+    loose      as math, or the number of a sentence that states one        a short text itself, else its last formula,
+                                                                           or its last number if that comes later
+
+So loose and expr are the only styles that ever take a last number. In math, gsm8k and nutshell a text that was cut
+before its answer gives None, and no stray number. A statement that was cut (a box or formula never closed, words that
+end with the text) gives None too, unless it begins like the statement before it: then the text was repeating itself,
+and that statement counts.
+
+The text is one completion, without its prompt. What is thought (<think>), and what follows the end of the turn, is not
+looked at. Of a long text the last characters are read.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+from timetrial_plugins.grading.boxes import BOX_COMMANDS, MAX_ANSWER, read_box
+from timetrial_plugins.grading.passages import (
+    MAX_WORDS,
+    as_a_whole,
+    last_formulas,
+    last_number,
+    last_value,
+    num_words,
+    value_of,
+)
+from timetrial_plugins.grading.phrases import is_currency, read_a_line, read_answer, read_hashes
+from timetrial_plugins.grading.statements import Reader, Statement, last_content, statements
+from timetrial_plugins.grading.turns import spoken
 
 MAX_TAIL = 16_384
 """Characters at the end of a text in which an answer is looked for."""
-MAX_ANSWER = 2_000
-"""Longer answers are no answers."""
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_JOINT_MARKUP = re.compile(r"\\(?:q?quad|text|[,;: ()\[\]])|[\s$,;{}]+")
-_FINAL = re.compile(r"final answer is", re.IGNORECASE)
-_END_OF_FINAL = re.compile(r"\.?\s*I hope it is correct|\n|<\||\.\s+(?=[A-Z])|\.\s*$")
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$(.+?)\$", re.DOTALL)
-_NUMBER = re.compile(r"[-\u2212]?\s*\$?\s*(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?")
-_INTEGER = re.compile(r"The final answer is:?\s*(-?\d+)(?![\d.,]*\d)")
-_A_LINE = re.compile(r"^\s*A:", re.MULTILINE)
+_READERS: dict[str, Reader] = {
+    **dict.fromkeys(BOX_COMMANDS, read_box),
+    "nswer": read_answer,
+    "NSWER": read_answer,
+    "####": read_hashes,
+    "A:": read_a_line,
+}
+_CONTROLS = {"\a": r"\a", "\b": r"\b", "\v": r"\v", "\f": r"\f", "\t": r"\t", "\r": r"\r"}
+_MISREAD = re.compile(
+    r"[\a\x08\v\f](?=[a-zA-Z])|\t(?=(?:ext(?:bf|it|rm)?|frac)\s*\{|imes(?![a-z])|heta(?![a-z]))|\r(?=ight\W)"
+)
+_PLAIN_NUMBER = re.compile(r"[-\u2212]?\s?\$?\s?(\d+(?:,\d{2,3}(?!\d))*(?:\.\d+)?(?:\s*/\s*\d+|\s+\d+/\d+)?|\.\d+)")
+_SCALE = re.compile(r"\s+(?:hundred|thousand|million|billion|trillion|dozen)\b")
+_SEPARATORS = re.compile(r"\{,\}|\\[,!]|(?<=\d),\s?\\!")
+_ARITHMETIC = re.compile(r"\d\s*[+*\u00d7^]\s*[\d(]|\d\s+-\s+[\d(]|\\(?:[dt]?frac|sqrt|times|cdot|div)")
+_WITH_NAMES = re.compile(r"\d\s*[+*\u00d7^]\s*[a-zA-Z]")
+_INTEGER = re.compile(r"The final answer is:?\s*(-?\d++)(?![\d.,]*\d)")
 
 
 def extract_answer(text: str, style: str = "math") -> str | None:
@@ -37,114 +72,61 @@ def extract_answer(text: str, style: str = "math") -> str | None:
     """
     if style not in _STYLES:
         raise ValueError(f"unknown extraction style {style!r}: known: {', '.join(sorted(_STYLES))}")
-    visible = _without_thinking(text)
-    if visible is None:
-        return None
-    answer = _STYLES[style](visible[-MAX_TAIL:])
+    answer = _STYLES[style](_repaired(spoken(text)[-MAX_TAIL:]))
     if answer is None:
         return None
     answer = answer.strip()
     return answer if 0 < len(answer) <= MAX_ANSWER else None
 
 
-def _without_thinking(text: str) -> str | None:
-    """Drop a reasoning block; None if the block was never closed, since then no answer was given yet."""
-    end = text.rfind("</think>")
-    if end >= 0:
-        return text[end + len("</think>") :]
-    return None if "<think>" in text else text
+def _repaired(text: str) -> str:
+    r"""Write commands whose backslash was read as an escape, as in a form feed and "rac", as they were meant."""
+    if any(map(text.__contains__, "\a\b\v\f\t")):
+        return _MISREAD.sub(lambda match: _CONTROLS[match.group()], text)
+    return text
 
 
 def _math(text: str) -> str | None:
-    boxed = _boxed(text)
-    return boxed if boxed is not None else _after_final(text)
+    return last_content(_values(text))
 
 
-def _boxed(text: str) -> str | None:
-    """Return the content of the last complete box, joined with the complete boxes that form a list with it."""
-    boxes = [(match.start(), match.end(), _closing(text, match.end())) for match in _BOX.finditer(text)]
-    complete = [(start, begin, end) for start, begin, end in boxes if end is not None]
-    if not complete:
-        return None
-    start, begin, end = complete.pop()
-    contents = [text[begin:end]]
-    while complete:
-        earlier_start, begin, end = complete.pop()
-        gap = text[end + 1 : start] if end < start else None
-        if gap is None or not _joins(gap):
-            break
-        contents.insert(0, text[begin:end])
-        start = earlier_start
-    return ", ".join(dict.fromkeys(content.strip() for content in contents))
-
-
-def _joins(gap: str) -> bool:
-    """Whether two boxes with this text between them are one list: nothing or a comma, or "and" and few words."""
-    if len(gap) > 60:
-        return False
-    words = _JOINT_MARKUP.sub(" ", gap).split()
-    return not words or len(words) <= 5 and bool({"and", "or"} & set(words))
-
-
-def _closing(text: str, begin: int) -> int | None:
-    """Return the index of the brace that closes the one opened just before `begin`, or None."""
-    depth = 1
-    position = begin
-    limit = min(len(text), begin + MAX_ANSWER)
-    while position < limit:
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return None
-
-
-def _after_final(text: str) -> str | None:
-    """Return what follows the last "final answer is", up to the end of the sentence."""
-    ends = [match.end() for match in _FINAL.finditer(text)]
-    if not ends:
-        return None
-    rest = text[ends[-1] :].lstrip(" :*\n")
-    end = _END_OF_FINAL.search(rest)
-    answer = (rest[: end.start()] if end else rest).strip().strip("*").strip()
-    formula = _FORMULA.fullmatch(answer)
-    if formula:
-        answer = next(group for group in formula.groups() if group is not None)
-    # An open brace or dollar means that the text was cut inside the answer.
-    is_cut = answer.count("{") != answer.count("}") or answer.replace("\\$", "").count("$") % 2 == 1 and "{" in answer
-    return None if is_cut or "\\boxed" in answer else answer
+def _values(text: str, value_in: Callable[[str], str | None] = value_of) -> Iterator[Statement]:
+    """Yield the statements that say an answer, each with the answer only: of a sentence, its value."""
+    for statement in statements(text, _READERS):
+        if statement.is_box or not statement.is_whole:
+            yield statement
+        elif value := value_in(statement.content):
+            yield Statement(value)
 
 
 def _gsm8k(text: str) -> str | None:
-    for found in (_after_final(text), _after_last("####", text), _after_a_line(text), _boxed(text)):
-        if found and found.strip():
-            return _first_number(found)
-    return None
+    return last_content(_numbers(text))
 
 
-def _after_last(marker: str, text: str) -> str | None:
-    position = text.rfind(marker)
-    return None if position < 0 else text[position + len(marker) :].strip().partition("\n")[0]
+def _numbers(text: str) -> Iterator[Statement]:
+    """Yield the statements that say a number, each with the number only; a dollar sign is the currency's."""
+    for statement in statements(text, _READERS):
+        if not statement.is_whole and not is_currency(statement.content):
+            yield statement
+        elif number := _number(statement.content):
+            yield Statement(number)
 
 
-def _after_a_line(text: str) -> str | None:
-    ends = [match.end() for match in _A_LINE.finditer(text)]
-    return text[ends[-1] :].strip().partition("\n")[0] if ends else None
-
-
-def _first_number(text: str) -> str:
+def _number(content: str) -> str | None:
     """Return the number of a short phrase such as "$18 per day"; of "3 * 6 = 18" the last part counts."""
-    phrase = text.rpartition("=")[2].strip().strip("[]")
-    match = _NUMBER.search(phrase)
-    if match is None:
-        return phrase
-    return match.group().replace(" ", "").replace("$", "").replace("\u2212", "-").rstrip(",")
+    if content.isdecimal():
+        return content
+    phrase = content.rpartition("=")[2]
+    if "\\" in phrase or "{" in phrase:
+        phrase = _SEPARATORS.sub("", phrase).replace("\\$", "")
+    match = _PLAIN_NUMBER.search(phrase)
+    if match is None or match.start() > 2 and num_words(phrase) > MAX_WORDS or _WITH_NAMES.search(phrase):
+        return None
+    if _ARITHMETIC.search(phrase):
+        return phrase.replace("$", "").strip(" *[].")
+    sign = "-" if match.group()[0] in "-\u2212" else ""
+    scale = _SCALE.match(phrase, match.end())
+    return sign + match.group(1).replace(",", "") + (scale.group() if scale is not None else "")
 
 
 def _nutshell(text: str) -> str | None:
@@ -152,29 +134,25 @@ def _nutshell(text: str) -> str | None:
     return matches[-1] if matches else None
 
 
+def _latex(text: str) -> str | None:
+    return last_content(_values(text)) or last_formulas(text)
+
+
+def _expr(text: str) -> str | None:
+    stated = (statement for statement in _values(text) if not statement.is_whole or "\\" not in statement.content)
+    return last_content(stated) or last_number(text)
+
+
 def _loose(text: str) -> str | None:
-    answer = _math(text)
-    if answer is not None:
-        return answer
-    formulas = _FORMULA.findall(text)
-    if formulas:
-        joined = _joined_formulas(text)
-        return joined if joined is not None else next(group for group in formulas[-1] if group)
-    is_one_line = "\n" not in text.strip() and len(text) <= MAX_ANSWER
-    return text if is_one_line else None
-
-
-def _joined_formulas(text: str) -> str | None:
-    """Return all of a text that is nothing but formulas and "and", "or" or commas between them."""
-    remainder = _FORMULA.sub(" ", text)
-    if re.fullmatch(r"(?:\s|,|;|\.|\band\b|\bor\b|%|\bpercent\b|\bpct\b|\b[a-z]+\b$)*", remainder.strip()):
-        return text.strip()
-    return None
+    found = list(itertools.islice(_values(text, lambda sentence: value_of(sentence) or last_value(sentence)), 2))
+    return last_content(found) if found else as_a_whole(text) or last_value(text)
 
 
 _STYLES: dict[str, Callable[[str], str | None]] = {
     "math": _math,
     "gsm8k": _gsm8k,
     "nutshell": _nutshell,
+    "latex": _latex,
+    "expr": _expr,
     "loose": _loose,
 }

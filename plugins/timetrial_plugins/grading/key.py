@@ -2,17 +2,21 @@
 
 Equality of keys is an equivalence relation because a key is a function of the answer alone. It is strict where a
 lenient reading would not be transitive: 10, 10 % and 0.1 are three classes, as are 5, 5 cm and 5 m, and a base
-subscript counts. What a gold answer may nevertheless forgive is `verdict.py`'s business.
+subscript counts. What a gold answer may nevertheless forgive is `policy.py`'s business.
 
     ("q", "1/2")               a rational number, exactly           ("base", "204", "5")  digits in a base
     ("n", "1.41...e+0")        an irrational or complex number      ("text", "east")      words
-    ("expr", d1, d2)           a formula with names, by its values  ("infinity", "-")     an infinity
+    ("exact", digits, digest)  a long one, told apart exactly       ("infinity", "-")     an infinity
+    ("expr", d1, d2)           a formula with names, by its values
     ("unit", key, "cm^2")      a number with a unit; degrees and dollars are not written out
+    ("ratio", key...)          3:4, its later terms over the first  ("mod", key, key)     a number up to a modulus
     ("seq", "(", "]", key...)  a tuple or an interval               ("set", key...)       solutions in any order
-    ("union", key...)          intervals joined                     ("matrix", row...)    rows of keys
-    ("eq", digest)             an equation, up to a factor          ("rel", "<", digest)  an inequality
-    ("named", (name, key)...)  values of several names              ("symbolic", form)    an exact sympy form
-    ("raw", text)              not understood: equal only to itself
+    ("union", key...)          disjoint intervals in order          ("matrix", row...)    rows of keys
+    ("eq", "x y", value)       an equation, up to a factor          ("rel", "<", value)   an inequality not solved
+    ("named", (name, key)...)  values of several names              ("list", key, "...")  a list with dots
+    ("cases", row...)          a function given piece by piece      ("choice", "B", key)  a choice with its letter
+    ("time", "4:30", "pm")     a time of day                        ("raw", text)         not understood: equal only
+                                                                                         to itself
 """
 
 from __future__ import annotations
@@ -23,37 +27,38 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from timetrial_plugins.grading import matrix
+from timetrial_plugins.grading.calls import called_key, without_eq
 from timetrial_plugins.grading.formula import formula_key
+from timetrial_plugins.grading.inequality import ORDER, order_key, unequal_key
+from timetrial_plugins.grading.lists import SEPARATORS, bracketed_key, list_key
 from timetrial_plugins.grading.notation import Unreadable, normalise, tokenize
-from timetrial_plugins.grading.quantity import base_key, constant_key, unit_key
-from timetrial_plugins.grading.relation import RELATIONS, relation_key, split_label
-from timetrial_plugins.grading.structure import (
-    Key,
-    encloses,
-    from_rendered,
-    is_words,
-    render,
-    sequence_key,
-    set_key,
-    split,
-    strip_group,
-    union_key,
-    words_key,
-)
+from timetrial_plugins.grading.quantity import base_key, constant_key, ratio_key, repeating_key, residue_key, unit_key
+from timetrial_plugins.grading.relation import RELATIONS, chain, congruence_key, equality_key, is_label
+from timetrial_plugins.grading.rendering import from_rendered, render
+from timetrial_plugins.grading.sets import difference, intersection, union
+from timetrial_plugins.grading.structure import Key, encloses, split, strip_group
+from timetrial_plugins.grading.words import choice, is_words, time_key, words_key
 
 MEMO_SIZE = 65_536
 MAX_RAW = 200
-_NUMBER = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?")
-_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "array", "smallmatrix", "Bmatrix"))
-_SEPARATORS = ((";",), (r"\and", r"\or"), (",",))
+_PLAIN = re.compile(
+    r"(?P<sign>-?)(?:(?P<whole>[1-9]\d{0,2}(?:,\d{3}){1,90}|\d{1,300})(?P<decimals>\.\d{1,300})?"
+    r"|\\[dt]?frac\{(?P<over>\d{1,100})\}\{(?P<under>0*[1-9]\d{0,100})\}|(?P<top>\d{1,100})/(?P<bottom>0*[1-9]\d{0,100}))",
+    re.ASCII,
+)
+_SETS = frozenset((r"\cup", r"\cap", r"\setminus"))
+_STRUCTURE = SEPARATORS | RELATIONS | _SETS | {"(", "[", r"\{", "{", r"\begin", r"\}", ")", "]"}
+_SPECIAL = frozenset((":", "_", "%", r"\deg", r"\pmod", r"\mod", r"\infty", r"\emptyset", r"\mathbb", "..."))
+_WORDS_OR_RATE = re.compile(r"'|(?<![\\a-zA-Z])[a-zA-Z]{2}|\d [a-zA-Z]+ /")
+_HEDGES = frozenset(("about", "approximately", "roughly", "around", "exactly", "approx"))
+_CONDITIONS = frozenset(("if", "for", "when", "where", "otherwise", "else"))
 
 
 class Reading(NamedTuple):
     """What was understood of an answer."""
 
     key: Key
-    text: str
-    """The key as text."""
     problem: str | None
     """Why the answer, or a part of it, was not understood; None if all of it was."""
 
@@ -61,18 +66,40 @@ class Reading(NamedTuple):
 @lru_cache(maxsize=MEMO_SIZE)
 def read(answer: str) -> Reading:
     """Return the canonical key of an answer; never fails and never takes long."""
-    if _NUMBER.fullmatch(answer) and answer.isascii():
-        return _reading(("q", str(Fraction(answer))))
+    number = _PLAIN.fullmatch(answer)
+    if number is not None:
+        return Reading(_plain_key(number), None)
     try:
         if answer.startswith('["'):
-            return _reading(from_rendered(answer))  # a canonical key is its own key
-        return _reading(_key(tokenize(normalise(answer))))
+            key = from_rendered(answer)  # a canonical key is its own key
+        else:
+            key = _key(tokenize(normalise(answer)))
+        return Reading(key, None)
     except Unreadable as error:
-        return _reading(("raw", _shortened("".join(answer.split()))), str(error))
+        return Reading(("raw", _shortened("".join(answer.split()))), str(error))
 
 
-def _reading(key: Key, problem: str | None = None) -> Reading:
-    return Reading(key, render(key), problem)
+def key(answer: str) -> Key:
+    """Return the canonical key of an answer, a tagged tuple: equal keys, equivalent answers."""
+    return read(answer).key
+
+
+@lru_cache(maxsize=MEMO_SIZE)
+def answer_class(answer: str) -> str:
+    """Return the canonical key of an answer as text: equal texts, equivalent answers."""
+    return render(read(answer).key)
+
+
+def _plain_key(number: re.Match[str]) -> Key:
+    """Return the key of a number written without anything to interpret."""
+    sign, whole, decimals, over, under, top, bottom = number.groups()
+    if whole is None:
+        return ("q", str(Fraction(int(sign + (over or top)), int(under or bottom))))
+    digits = whole.replace(",", "")
+    if decimals is not None:
+        return ("q", str(Fraction(f"{sign}{digits}{decimals}")))
+    digits = digits.lstrip("0")
+    return ("q", sign + digits if digits else "0")
 
 
 def _shortened(text: str) -> str:
@@ -88,75 +115,106 @@ def _key(tokens: list[str]) -> Key:
     Raises:
         Unreadable: they are not understood.
     """
-    tokens = strip_group(tokens)
+    tokens = without_eq(strip_group(tokens))
+    if tokens and tokens[0].lstrip("'").lower() in _HEDGES:
+        tokens = tokens[1:]
     if not tokens:
         raise Unreadable("empty")
+    lettered = choice(tokens)
+    if lettered is not None:
+        return ("choice", lettered[0], _key(lettered[1]))
     if is_words(tokens):
         return words_key(tokens)
-    for separators in _SEPARATORS:
-        parts = split(tokens, separators)
-        if len(parts) > 1:
-            return _list_key([part for part in parts if part])
-    if any(token in RELATIONS for token in tokens):
-        return relation_key(tokens, _key)
-    parts = split(tokens, (r"\cup",))
-    if len(parts) > 1:
-        return union_key([_key(part) for part in parts])
-    if encloses(tokens):
-        return _bracketed_key(tokens)
-    if tokens[0] == r"\begin":
-        return _matrix_key(tokens)
+    if not _STRUCTURE.isdisjoint(tokens):
+        structured = called_key(tokens, _key) or _structured_key(tokens)
+        if structured is not None:
+            return structured
     return _single_key(tokens)
+
+
+def _structured_key(tokens: list[str]) -> Key | None:
+    """Return the key of a list, a relation, a combination of sets, brackets or a matrix; None if it is none of them."""
+    if not SEPARATORS.isdisjoint(tokens):
+        listed = list_key(tokens, _key)
+        if listed is not None:
+            return listed
+    if not RELATIONS.isdisjoint(tokens):
+        parts, operators = chain(tokens)
+        if operators:
+            return _relation_key(parts, operators)
+    if not _SETS.isdisjoint(tokens):
+        return _combined_key(tokens)
+    if encloses(tokens):
+        return bracketed_key(tokens, _key)
+    if r"\begin" in tokens:
+        return _environment_key(tokens)
+    return None
+
+
+def _relation_key(parts: list[list[str]], operators: list[str]) -> Key:
+    kinds = set(operators)
+    if kinds <= {"=", r"\approx"}:
+        return equality_key(parts, operators, _key)
+    if kinds <= ORDER:
+        return order_key(parts, operators)
+    if operators == [r"\in"]:
+        if not is_label(parts[0]):
+            raise Unreadable("membership of more than a name")
+        return _key(parts[1])
+    if operators == ["!="]:
+        return unequal_key(*parts)
+    if operators == [r"\equiv"]:
+        return congruence_key(parts, _key)
+    if operators[0] == "=" and kinds - {"="} <= ORDER and is_label(parts[0]):
+        return _relation_key(parts[1:], operators[1:])
+    raise Unreadable("a mixture of relations")
+
+
+def _combined_key(tokens: list[str]) -> Key:
+    """Return the key of unions, intersections and differences, from left to right."""
+    for sign, combine in ((r"\cup", union), (r"\setminus", None), (r"\cap", intersection)):
+        parts = split(tokens, (sign,))
+        if len(parts) == 1:
+            continue
+        keys = [_key(part) for part in parts]
+        combined = combine(keys) if combine is not None else difference(keys[0], ("set", *keys[1:]))
+        if combined is not None:
+            return combined
+        if sign == r"\cup":
+            distinct = sorted(set(keys), key=repr)
+            return ("union", *distinct) if len(distinct) > 1 else distinct[0]
+        raise Unreadable("sets that are not understood")
+    raise Unreadable("sets inside brackets")
+
+
+def _environment_key(tokens: list[str]) -> Key:
+    """Return the key of a matrix, of what is computed with matrices, or of cases."""
+    rows = matrix.rows_of(tokens, "cases")
+    if rows is None:
+        return matrix.matrix_key(tokens, _key)
+    if all(len(row) == 1 for row in rows):
+        return _key([token for row in rows for token in (*row[0], ",")])
+    return ("cases", *(_case(row) for row in rows))
+
+
+def _case(row: list[list[str]]) -> tuple[Key, ...]:
+    """Return the keys of a formula and its condition."""
+    cells = [[token for token in cell if token.strip("',. ").lower() not in _CONDITIONS] for cell in row]
+    return tuple(_key(cell) for cell in cells if cell)
 
 
 def _single_key(tokens: list[str]) -> Key:
     """Return the key of what is neither a list nor bracketed: a constant, a number in a base or with a unit, ..."""
-    for reader in (constant_key, base_key, unit_key):
-        key = reader(tokens)
-        if key is not None:
-            return key
+    if _SPECIAL.isdisjoint(tokens) and _WORDS_OR_RATE.search(" ".join(tokens)) is None:
+        return formula_key(tokens)
+    for reader in (constant_key, repeating_key, time_key, ratio_key, base_key, residue_key, unit_key):
+        found = reader(tokens)
+        if found is not None:
+            return found
     try:
         return formula_key(tokens)
     except Unreadable:
-        has_words = any(token[0] == "'" or token.isalpha() and len(token) > 2 for token in tokens)
-        if tokens[0].isdigit() and ":" in tokens or has_words and not any(token[0] in "\\^+=*_&" for token in tokens):
+        has_words = any(len(token) > 2 and (token[0] == "'" or token.isalpha()) for token in tokens)
+        if has_words and not any(token[0] in "\\^+=*_&[{" for token in tokens):
             return words_key(tokens)
         raise
-
-
-def _list_key(parts: list[list[str]]) -> Key:
-    """Return the key of a list: a set, or named values if it gives values to several names."""
-    labelled = [split_label(part) for part in parts]
-    names = [name for name, _ in labelled if name is not None]
-    keys = [_key(value) for _, value in labelled]
-    if len(names) == len(parts) and len(set(names)) > 1:
-        pairs = sorted({(name, key) for name, key in zip(names, keys, strict=True)}, key=lambda pair: pair[0])
-        return ("named", *pairs)
-    if all(key[0] == "seq" and r"<" in render(key) for key in keys):
-        return union_key(keys)
-    return set_key(keys)
-
-
-def _bracketed_key(tokens: list[str]) -> Key:
-    opening, inner, closing = tokens[0], tokens[1:-1], tokens[-1]
-    parts = split(inner, (",", ";")) if inner else []
-    if opening == r"\{":
-        if "|" in inner or ":" in inner:
-            raise Unreadable("a set given by a condition")
-        return set_key([_key(part) for part in parts]) if parts else ("set",)
-    if not parts:
-        raise Unreadable("empty brackets")
-    if len(parts) == 1 and opening + closing in ("()", "[]"):
-        return _key(inner)
-    return sequence_key(opening, closing, [_key(part) for part in parts])
-
-
-def _matrix_key(tokens: list[str]) -> Key:
-    name = tokens[2] if len(tokens) > 6 else ""
-    if name not in _MATRICES or tokens[-4] != r"\end" or tokens.count(r"\begin") != 1:
-        raise Unreadable("something that is no single matrix")
-    body = tokens[4:-4]
-    if name == "array" and body[:1] == ["{"]:
-        body = body[body.index("}") + 1 :]
-    rows = [row for row in split(body, ("\\\\",)) if row]
-    return ("matrix", *(tuple(_key(cell) for cell in split(row, ("&",))) for row in rows))

@@ -1,4 +1,4 @@
-"""The named configurations have the published sizes, without a weight in memory (models.md, section 7)."""
+"""The named configurations have the published sizes, without a weight in memory."""
 
 from __future__ import annotations
 

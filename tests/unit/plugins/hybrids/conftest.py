@@ -1,6 +1,6 @@
 """Hybrids small enough to follow by hand, and their equations written down one token at a time in float64 numpy.
 
-The oracle reads a state dict in the split layout of the older published checkpoints (models.md, section 4.5), knows
+The oracle reads a state dict in the split layout of the older published checkpoints, knows
 nothing of the module, and shares no code with it.
 """
 
@@ -256,6 +256,7 @@ def write_split(published: Callable[..., Json], hybrid: Callable[..., MambaInLla
         if has_head:
             tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps({k: v for k, v in data.items() if k != "mamba_config"}))
         (folder / "mamba_config.json").write_text(json.dumps(data["mamba_config"]))
         if is_pickled:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from timetrial.cli.main import run_command_line
 from timetrial.error import CheckpointError
 from timetrial_plugins.models.hybrid_config import HybridConfig
 from timetrial_plugins.models.layouts import as_published, convert
@@ -273,3 +274,33 @@ def test_saved_weights_may_be_rounded_and_are_as_readable_as_the_config(hybrid: 
     assert len(modes) == 1
     copy = shutil.copytree(tmp_path, tmp_path / "copy")
     assert are_equal(load(Path(copy)).state_dict(), load(tmp_path).state_dict())
+
+
+@pytest.mark.parametrize("kind", ["mamba1", "mamba2"])
+def test_a_converted_checkpoint_computes_the_same_and_comes_back_bit_by_bit(
+    kind: str, published: Published, write_split: WriteSplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_split(tmp_path / "split", published(kind, comment="kept"))
+    (source / "tokenizer.json").write_text("{}")
+    fused, again = tmp_path / "fused", tmp_path / "again"
+    assert run_command_line(["convert", str(source), "--layout", "fused", "--out", str(fused)]) == 0
+    assert run_command_line(["convert", str(fused), "--layout", "split", "--out", str(again)]) == 0
+    assert "in the split layout" in capsys.readouterr().out
+    assert "model.layers.1.mha.in_proj.weight" in load_file(fused / "model.safetensors")
+    assert torch.equal(logits(load(fused)), logits(load(source)))
+    assert are_equal(load_file(again / "model.safetensors"), load_file(source / "model.safetensors"))
+    assert (again / "tokenizer.json").read_text() == "{}"
+    assert read_config(again)["comment"] == "kept"
+
+
+def test_a_conversion_overwrites_nothing_and_refuses_other_families(
+    published: Published, write_split: WriteSplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_split(tmp_path / "split", published())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("")
+    assert run_command_line(["convert", str(source), "--layout", "fused", "--out", str(tmp_path / "full")]) == 2
+    assert run_command_line(["convert", "nutshell-llama", "--layout", "fused", "--out", str(tmp_path / "out")]) == 4
+    errors = capsys.readouterr().err
+    assert "full is not empty" in errors and "needs a mamba_config.json" in errors
+    assert not (tmp_path / "out").exists()
