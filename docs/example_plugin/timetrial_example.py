@@ -45,6 +45,7 @@ class Integers:
     """Grades whole numbers by value."""
 
     name = "timetrial-example-integers/1"
+    policy = {"numbers": "of up to 9 digits, by value", "anything else": "as it is written"}
 
     def answer_class(self, answer: str) -> str:
         """Return the number in its shortest form; what is no number is a class of its own."""

@@ -14,12 +14,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pluggy
 
 from timetrial.clock import Clock, MonotonicClock
+from timetrial.config import NO_GRADER, OWN_GRADER
 from timetrial.error import CheckpointError, PluginError, UnknownNameError
 from timetrial.manager import PluginPoint, PluginSet, PluginSettings, Refusal, describe, installed_plugins, load_plugins
 from timetrial.protocol import (
     AggregatorSpec,
     CheckpointSpec,
     CommandSpec,
+    GraderSpec,
     ModelSpec,
     Origin,
     PluginInfo,
@@ -27,13 +29,13 @@ from timetrial.protocol import (
     TaskSpec,
 )
 
-AnySpec = ModelSpec | TaskSpec | AggregatorSpec | RewardModelSpec | CheckpointSpec | CommandSpec
+AnySpec = ModelSpec | TaskSpec | AggregatorSpec | RewardModelSpec | GraderSpec | CheckpointSpec | CommandSpec
 Spec = TypeVar("Spec", bound=AnySpec)
 
 # Names stand in comma-separated lists, before a colon or an @, and in file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# Curves name their rule by an aggregator's name or by this word.
-_RESERVED = {("aggregator", "coverage")}
+# Curves name their rule by an aggregator's name or by coverage; the other two stand for a task's own grader, and none.
+_RESERVED = {("aggregator", "coverage"), ("grader", OWN_GRADER), ("grader", NO_GRADER)}
 
 
 class Kind(NamedTuple):
@@ -49,6 +51,7 @@ KINDS = (
     Kind("task", "timetrial_tasks", TaskSpec),
     Kind("aggregator", "timetrial_aggregators", AggregatorSpec),
     Kind("reward model", "timetrial_reward_models", RewardModelSpec),
+    Kind("grader", "timetrial_graders", GraderSpec),
     Kind("checkpoint", "timetrial_checkpoints", CheckpointSpec),
     Kind("command", "timetrial_commands", CommandSpec),
 )
@@ -89,6 +92,10 @@ class Catalog:
         """Return the reward models by name."""
         return self._of(RewardModelSpec)
 
+    def graders(self) -> Mapping[str, Offer[GraderSpec]]:
+        """Return the graders that can be asked for by name."""
+        return self._of(GraderSpec)
+
     def checkpoints(self) -> Mapping[str, Offer[CheckpointSpec]]:
         """Return the checkpoints known by a short name."""
         return self._of(CheckpointSpec)
@@ -112,6 +119,10 @@ class Catalog:
     def reward_model(self, name: str) -> RewardModelSpec:
         """Return a reward model; `name` without what may follow a colon. Raises UnknownNameError."""
         return _find("reward model", name, self.reward_models(), "`timetrial aggregators` lists them.")
+
+    def grader(self, name: str) -> GraderSpec:
+        """Return a grader. Raises UnknownNameError."""
+        return _find("grader", name, self.graders(), "`timetrial graders` lists them.")
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Return a checkpoint. Raises UnknownNameError."""

@@ -19,6 +19,10 @@ from timetrial.error import UnknownNameError, UsageError
 from timetrial.statistics.reduction import REDUCTIONS, Reduction
 
 DATA_VARIABLE = "TIMETRIAL_DATA"
+OWN_GRADER = "own"
+"""What `timetrial grade` takes for each task's own grader, where the name of one can stand."""
+NO_GRADER = "none"
+"""What it takes for no second opinion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,10 @@ class RunConfig:
     reward_model: str | None = None
     reduction: Reduction = "last"
     """How a completion's step scores become one score: last (the paper), min, prod or mean."""
+    grader: str | None = None
+    """A plugged-in grader that grades instead of each task's own. None: each task's own."""
+    second_opinion: str | None = None
+    """A plugged-in grader that is asked where the grader cannot tell; None: nobody is."""
     grid: TimingGrid | None = None
     """None: nothing is timed, and there are no curves against seconds."""
     batch_size: int = 64
@@ -109,6 +117,8 @@ class RunConfig:
 
 # Fields whose change leaves every sample, verdict and score already on disk valid.
 FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "grid", "reduction", "aggregators"})
+# Fields whose change leaves every sample valid, but no verdict: `timetrial grade` changes them.
+GRADING_FIELDS = frozenset({"grader", "second_opinion"})
 # Fields that may gain entries (or grow), never lose any.
 GROWING_FIELDS = frozenset({"models", "tasks", "temperatures", "data", "samples"})
 
@@ -130,11 +140,14 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
 
 
 def config_difference(old: RunConfig, new: RunConfig) -> list[str]:
-    """Say, a line each, why samples made under `old` cannot be continued under `new`; empty if they can."""
+    """Say, a line each, why samples made under `old` cannot be continued under `new`; empty if they can.
+
+    Who grades is not compared: that has a cure of its own.
+    """
     differences = []
     for field in dataclasses.fields(RunConfig):
         before, after = getattr(old, field.name), getattr(new, field.name)
-        if before == after or field.name in FREE_FIELDS or _has_grown(field.name, before, after):
+        if before == after or field.name in FREE_FIELDS | GRADING_FIELDS or _has_grown(field.name, before, after):
             continue
         differences.append(f"{field.name}: the run has {before!r}, asked for {after!r}")
     return differences
@@ -142,7 +155,8 @@ def config_difference(old: RunConfig, new: RunConfig) -> list[str]:
 
 def run_name(config: RunConfig) -> str:
     """Return the default folder name of a run: readable, and the same for every command that continues it."""
-    identity = {name: value for name, value in config_to_json(config).items() if name not in FREE_FIELDS | {"samples"}}
+    left_out = FREE_FIELDS | GRADING_FIELDS | {"samples"}
+    identity = {name: value for name, value in config_to_json(config).items() if name not in left_out}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = [*(config.tasks or ("time",)), *(Path(model).name for model in config.models)]
     return "-".join([*words[:4], digest]).replace("@", "-").replace(":", "-")

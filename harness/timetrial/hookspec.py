@@ -14,6 +14,7 @@ from timetrial.protocol import (
     AggregatorSpec,
     CheckpointSpec,
     CommandSpec,
+    GraderSpec,
     ModelSpec,
     RewardModelSpec,
     TaskSpec,
@@ -43,6 +44,11 @@ def timetrial_aggregators() -> Sequence[AggregatorSpec]:  # type: ignore[empty-b
 @hookspec
 def timetrial_reward_models() -> Sequence[RewardModelSpec]:  # type: ignore[empty-body]
     """Return the reward models that can score solutions."""
+
+
+@hookspec
+def timetrial_graders() -> Sequence[GraderSpec]:  # type: ignore[empty-body]
+    """Return the graders that can be asked for by name, beside those that tasks bring along."""
 
 
 @hookspec

@@ -44,7 +44,10 @@ _MAX_TOKENS = re.compile(r"--max_tokens-(\d+)(?=--|$)")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportOptions:
-    """What the files leave unsaid. What is None is read from the file or from its path in search-and-learn's style."""
+    """What the files leave unsaid, and who grades.
+
+    A model, temperature or token limit of None is read from the file or from its path in search-and-learn's style.
+    """
 
     model: str | None = None
     task: str = "math-500"
@@ -57,6 +60,10 @@ class ImportOptions:
     """Number of the first completion of each problem, so that several dumps of one model make one pool."""
     seed: int | None = None
     """Which seed of a count table; None pools all of them."""
+    grader: str | None = None
+    """A plugged-in grader instead of the task's own."""
+    second_opinion: str | None = None
+    """A plugged-in grader that is asked where the grader cannot tell."""
 
 
 def read_import(path: Path, options: ImportOptions) -> Iterator[Imported]:

@@ -12,9 +12,11 @@ import timetrial
 from timetrial.catalog import Catalog
 from timetrial.config import RunConfig, config_to_json
 from timetrial.error import RunError, UsageError
+from timetrial.graders import NamedGraders, load_graders
 from timetrial.importer import Imported, ImportOptions, read_import
-from timetrial.plan import CONFIG_FILE
+from timetrial.plan import CONFIG_FILE, recorded_plugins
 from timetrial.progress import ProgressFactory, silent
+from timetrial.protocol import Origin
 from timetrial.record import Completion, Count, Problem, Series, StepScores
 from timetrial.runner import Run, refresh_report
 from timetrial.stages.grade import GradedTask, grade
@@ -45,9 +47,11 @@ def import_run(
 
     Raises:
         RunError: the folder already holds a run.
+        UnknownNameError: there is no grader of a name given.
         DataError: a file is not understood; names file and line. Nothing of the run is left then.
     """
     folder = RunFolder(out)
+    graders = load_graders(options.grader, options.second_opinion, catalog)
     with folder.locked():
         if folder.read_json(CONFIG_FILE) is not None:
             raise RunError(f"{out} already holds a run: choose another --out")
@@ -64,12 +68,13 @@ def import_run(
                         for number in _write(records, writers, tally):
                             advance(number)
         _remove_empty(folder)
-        config = _config(tally, files)
-        tasks = _graded_tasks(config, tally, catalog)
+        config = _config(tally, files, options)
+        tasks = _graded_tasks(config, tally, catalog, graders)
         for name, task in tasks.items():
             write_problems(folder.path / f"problems-{name}.jsonl", task.problems.values())
         grade(folder, tasks, progress)
-        folder.write_json(CONFIG_FILE, _provenance(config, files, tasks))
+        plugins = [*(catalog.tasks()[name].origin for name in tasks), *graders.origins]
+        folder.write_json(CONFIG_FILE, _provenance(config, files, tasks, plugins))
     run = Run(folder=folder, config=config)
     refresh_report(run, catalog, progress)
     return run
@@ -120,7 +125,7 @@ def _remove_empty(folder: RunFolder) -> None:
             folder.remove(kind)
 
 
-def _config(tally: _Tally, files: Sequence[Path]) -> RunConfig:
+def _config(tally: _Tally, files: Sequence[Path], options: ImportOptions) -> RunConfig:
     if not tally.samples:
         raise UsageError(f"there is no sample and no count in {', '.join(map(str, files))}")
     return RunConfig(
@@ -129,25 +134,31 @@ def _config(tally: _Tally, files: Sequence[Path]) -> RunConfig:
         temperatures=tuple(dict.fromkeys(series.temperature for series in tally.samples)),
         samples=tally.largest_pool(),
         reward_model=next(iter(tally.reward_models), None),
+        grader=options.grader,
+        second_opinion=options.second_opinion,
     )
 
 
-def _graded_tasks(config: RunConfig, tally: _Tally, catalog: Catalog) -> dict[str, GradedTask]:
+def _graded_tasks(config: RunConfig, tally: _Tally, catalog: Catalog, graders: NamedGraders) -> dict[str, GradedTask]:
     if not tally.problems:  # counts carry no texts: there is nothing to grade
         return {}
+    loaded = {name: catalog.task(name).load(None) for name in config.tasks}
     return {
-        name: GradedTask(task=catalog.task(name).load(None), problems=dict(tally.problems)) for name in config.tasks
+        name: GradedTask(task=task, problems=dict(tally.problems), graders=graders.of(task))
+        for name, task in loaded.items()
     }
 
 
-def _provenance(config: RunConfig, files: Sequence[Path], tasks: dict[str, GradedTask]) -> dict[str, Any]:
+def _provenance(
+    config: RunConfig, files: Sequence[Path], tasks: dict[str, GradedTask], plugins: Sequence[Origin]
+) -> dict[str, Any]:  # Any: JSON-ready
     return {
         "timetrial": timetrial.__version__,
         "config": config_to_json(config),
         "imported": [path.name for path in files],
         "models": {},
         "tasks": {
-            name: {"grader": task.task.grader.name, "problems": list(task.problems)} for name, task in tasks.items()
+            name: {"problems": list(task.problems), "grading": task.graders.facts()} for name, task in tasks.items()
         },
-        "plugins": {},
+        "plugins": recorded_plugins(plugins),
     }

@@ -15,9 +15,11 @@ from timetrial.blame import blaming
 from timetrial.catalog import Catalog, Offer
 from timetrial.config import RunConfig, config_difference, config_from_json, config_to_json
 from timetrial.error import ConfigMismatchError, DataError, UsageError
+from timetrial.graded_by import check_graders
+from timetrial.graders import NamedGraders, load_graders
 from timetrial.loading import LocatedModel, locate_model
-from timetrial.protocol import AggregatorSpec, Sampling, TaskSpec
-from timetrial.record import Problem, Series
+from timetrial.protocol import AggregatorSpec, Origin, Sampling, TaskSpec
+from timetrial.record import Grade, Problem, Series
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.sample import choose_problems
 from timetrial.store import RunFolder
@@ -90,7 +92,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     Raises:
         UnknownNameError: a name is not known.
         DataError: a task's data cannot be read.
-        UsageError: the values do not go together.
+        UsageError: the values do not go together, or a grader lacks a package.
     """
     files = dict(config.data)
     for name in files:
@@ -101,9 +103,10 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     aggregators = {name: catalog.aggregator(name) for name in config.aggregators}
     if config.reward_model is not None:
         catalog.reward_model(config.reward_model.partition(":")[0])
+    graders = load_graders(config.grader, config.second_opinion, catalog)
     models = {ref: locate_model(ref, catalog) for ref in config.models}
     tasks = {
-        name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config)
+        name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config, graders)
         for name in config.tasks
     }
     plan = Plan(
@@ -112,44 +115,54 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
         models=models,
         aggregators=aggregators,
         digests={ref: checkpoint_digest(model.folder) for ref, model in models.items()},
-        plugins=_plugins_in_use(catalog, config, models.values()),
+        plugins=recorded_plugins([*_origins(catalog, config, models.values()), *graders.origins]),
     )
     plan.series()  # refuses a missing temperature now, not after the first model
     return plan
 
 
 def check_continues(folder: RunFolder, plan: Plan) -> None:
-    """Refuse to continue a run that was made with something else.
+    """Refuse to continue a run that was made with something else, or graded by somebody else.
 
     Raises:
-        ConfigMismatchError: lists every difference.
+        ConfigMismatchError: lists every difference, and says what to do.
     """
     old = folder.read_json(CONFIG_FILE)
     if old is None:
         return
     try:
-        differences = config_difference(config_from_json(old["config"]), plan.config)
+        config = config_from_json(old["config"])
     except (KeyError, TypeError, ValueError) as cause:
         raise DataError(f"not a run's configuration ({cause!r})", folder.path / CONFIG_FILE) from cause
+    differences = config_difference(config, plan.config)
     new = plan.to_json()
     for kind in ("models", "tasks"):
         for name in set(old[kind]) & set(new[kind]):
-            differences += _fact_differences(f"{kind[:-1]} {name}", old[kind][name], new[kind][name])
+            facts = {fact: value for fact, value in old[kind][name].items() if fact not in ("grader", "grading")}
+            differences += _fact_differences(f"{kind[:-1]} {name}", facts, new[kind][name])
     if differences:
         listed = "\n  ".join(differences)
         raise ConfigMismatchError(
             f"{folder.path} was made with another configuration:\n  {listed}\n"
             "Give the same values to continue it, or another --out to start anew"
         )
+    if folder.has(Grade):
+        graders = {name: task.graders for name, task in plan.tasks.items()}
+        check_graders(folder.path, old["tasks"], config, plan.config, graders)
 
 
-def _plugins_in_use(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel]) -> dict[str, str]:
+def recorded_plugins(origins: Iterable[Origin]) -> dict[str, str]:
+    """Return what config.json records of the plugins in use."""
+    return {origin.plugin: f"{origin.distribution} {origin.version}" for origin in origins}
+
+
+def _origins(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel]) -> list[Origin]:
     origins = [catalog.models()[model.spec.family].origin for model in models]
     origins += [catalog.tasks()[name].origin for name in config.tasks]
     origins += [catalog.aggregators()[name].origin for name in config.aggregators]
     if config.reward_model is not None:
         origins.append(catalog.reward_models()[config.reward_model.partition(":")[0]].origin)
-    return {origin.plugin: f"{origin.distribution} {origin.version}" for origin in origins}
+    return origins
 
 
 def _fact_differences(what: str, old: Facts, new: Facts) -> list[str]:
@@ -165,18 +178,19 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _load_task(offer: Offer[TaskSpec], path: Path | None, config: RunConfig) -> GradedTask:
+def _load_task(offer: Offer[TaskSpec], path: Path | None, config: RunConfig, named: NamedGraders) -> GradedTask:
     with blaming(f"task {offer.name!r}", offer.origin):
         task = offer.spec.load(path)
         everything = task.problems()
+        graders = named.of(task)
     problems = choose_problems(offer.name, everything, config.limit)
-    return GradedTask(task=task, problems={problem.id: problem for problem in problems})
+    return GradedTask(task=task, problems={problem.id: problem for problem in problems}, graders=graders)
 
 
 def _task_facts(graded: GradedTask) -> dict[str, Any]:  # Any: JSON-ready
     problems: list[Problem] = list(graded.problems.values())
     return {
         "version": graded.task.version,
-        "grader": graded.task.grader.name,
+        "grading": graded.graders.facts(),
         "problems": [problem.id for problem in problems],
     }

@@ -1,4 +1,4 @@
-"""What a plugin provides: the protocols of models, tasks, aggregators and reward models, and their specs.
+"""What a plugin provides: the protocols of models, tasks, graders, aggregators and reward models, and their specs.
 
 A hook returns specs; a spec carries a factory; the factory does the heavy work (imports torch, reads weights).
 Nothing here is imported from a plugin, and nothing here imports torch.
@@ -153,20 +153,32 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
 class Grader(Protocol):
-    """Decides which answers are the same and which are right."""
+    """Decides which answers are the same and which are right. It keeps no memory that changes what it says."""
 
     @property
     def name(self) -> str:
-        """Name and version, recorded with every run: another grader gives other numbers."""
+        """Name and version, recorded with every verdict: it changes whenever a class or a verdict may change."""
+        ...
+
+    @property
+    def policy(self) -> Mapping[str, Any]:
+        """What is a matter of convention in its verdicts, as JSON values: recorded with every run beside the name."""
         ...
 
     def answer_class(self, answer: str) -> str:
-        """Return the canonical key of an answer: equal keys, equivalent answers (an equivalence relation)."""
+        """Return the canonical key of an answer: equal keys, equivalent answers (an equivalence relation).
+
+        It depends on the text of the answer alone, and takes any text.
+        """
         ...
 
     def grade(self, gold: str, answer: str) -> Verdict:
-        """Judge an answer against the gold answer. Called once per answer class of a problem."""
+        """Judge an answer against the gold answer. Called once per answer class of a problem.
+
+        It takes any texts, and returns within seconds: what cannot be told is a Verdict with the reason.
+        """
         ...
 
 
@@ -176,7 +188,7 @@ class Task(Protocol):
 
     @property
     def version(self) -> str:
-        """Changes whenever a score may change: data, prompt, extraction or grading."""
+        """Changes whenever the task changes: data, prompt or extraction. Its grader has a name of its own."""
         ...
 
     @property
@@ -257,6 +269,27 @@ class LoadOptions:
     """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
     dtype: str = "auto"
     """auto (float32 on a CPU, bfloat16 on an accelerator), float32, bfloat16 or float16."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer files to use if the checkpoint brings none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """What a model consists of and what a decode step costs, as its config alone tells."""
+
+    parameters: int
+    linear_parameters: int
+    """Those of the matrix products of a step, the output head included."""
+    weight_bytes: int
+    """All weights, as loaded."""
+    step_weight_bytes: int
+    """Weights that a decode step reads, whatever the batch: all but an embedding of which it reads one row."""
+    kv_bytes_per_token: int
+    """Keys and values, per sequence and token of context."""
+    state_bytes: int
+    """Recurrent state, per sequence; read and written every step."""
+    shape: Mapping[str, Any]
+    """The sizes and conventions by which the family builds it, JSON-ready."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,6 +303,9 @@ class ModelSpec:
     doc: str
     recognises: Callable[[Mapping[str, Any]], bool]
     """Whether a checkpoint's config.json is of this family. Called with the parsed file; must be cheap."""
+    measure: Callable[[Mapping[str, Any], str], Architecture] | None = None
+    """Tell what a parsed config.json asks for, its weights of a number format such as bfloat16, without the weights.
+    Raises CheckpointError if the family cannot build it. None if the family cannot tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,12 +313,18 @@ class CheckpointSpec:
     """A public or shipped checkpoint known by a short name."""
 
     name: str
-    location: str
-    """A folder (absolute path) or a Hub id, optionally with @revision."""
+    location: str | None
+    """A folder (absolute path) or a Hub id, optionally with @revision; None for a shape without published weights."""
     doc: str
     family: str
     temperature: float | None = None
     """The sampling temperature recommended for it; None if there is no recommendation."""
+    config: Mapping[str, Any] | None = None
+    """Its config.json, by which it can be described without fetching it; needed if there is no location."""
+    licence: str | None = None
+    """The licence of the weights; None if it is not known here."""
+    tokenizer: str | None = None
+    """Where tokenizer files come from if the checkpoint brings none: a folder or a Hub id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -311,6 +353,17 @@ class RewardModelSpec:
     name: str
     load: Callable[[str | None, LoadOptions], RewardModel]
     """Load it; the first argument is what followed the colon (a checkpoint folder or Hub id) or None."""
+    doc: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraderSpec:
+    """A grader offered by a plugin, to grade instead of the tasks' own or to give a second opinion."""
+
+    name: str
+    """What it is asked for by; `Grader.name`, which has a version, is what verdicts record."""
+    load: Callable[[], Grader]
+    """Make it, heavy packages included. Raises UsageError if one is missing, and says what to install."""
     doc: str
 
 

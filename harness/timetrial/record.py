@@ -7,6 +7,7 @@ value (`finish="error"`, `correct=None` with a reason), never a silent 0. Files 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -100,6 +101,8 @@ class Verdict:
     correct: bool | None
     """None: the grader cannot tell, for the reason given."""
     reason: str | None = None
+    """Given exactly if `correct` is None, as "<kind>: <detail>": reports count by the kind, so it is one of a few
+    words that do not depend on the answer, for example "not understood", "undecided" or "timed out"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,13 +119,26 @@ class Grade:
     answer_class: str | None
     """Canonical key of the answer: equal keys are equivalent answers. None exactly if the answer is None."""
     correct: bool | None
+    grader: str
+    """Name and version of the grader whose verdict it is; without an answer, of the one that would have been asked."""
     reason: str | None = None
-    """Why `correct` is None, or why there is no answer."""
+    """Why `correct` is None, or why there is no answer, as "<kind>: <detail>"; the kinds of the grade stage are "no
+    answer", "cut", "generation failed", "extraction failed" and "grading failed", the others are the grader's."""
 
     @property
     def key(self) -> SampleKey:
         """The identity of the graded sample."""
         return SampleKey(self.model, self.task, self.temperature, self.problem, self.sample)
+
+    @property
+    def series(self) -> Series:
+        """The curve the graded sample belongs to."""
+        return Series(self.model, self.task, self.temperature)
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of reason, by which reports count; None if there is none."""
+        return None if self.reason is None else self.reason.partition(":")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,7 +231,8 @@ class Curve:
 
 def to_json(record: Any) -> dict[str, Any]:  # Any: every record above
     """Turn a record into a JSON-ready dict, its fields in the order of their definition."""
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    names = _field_names(type(record))  # type: ignore[arg-type]  # a class can be hashed
+    return {name: getattr(record, name) for name in names.all}
 
 
 def from_json(kind: type[Record], data: dict[str, Any]) -> Record:
@@ -224,13 +241,23 @@ def from_json(kind: type[Record], data: dict[str, Any]) -> Record:
     Raises:
         ValueError: a field is missing or unknown; the message names it.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a record class
-    unknown = sorted(set(data) - set(fields))
-    missing = sorted(
-        name for name, field in fields.items() if name not in data and field.default is dataclasses.MISSING
-    )
-    if unknown or missing:
-        parts = [f"missing {', '.join(missing)}"] if missing else []
-        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+    names = _field_names(kind)  # type: ignore[arg-type]  # a class can be hashed
+    if not names.required.keys() <= data.keys() <= names.all.keys():
+        missing = ", ".join(sorted(names.required.keys() - data.keys()))
+        unknown = ", ".join(sorted(data.keys() - names.all.keys()))
+        parts = [f"{what} {found}" for what, found in (("missing", missing), ("unknown", unknown)) if found]
         raise ValueError(f"not a {kind.__name__}: {'; '.join(parts)}")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+class _FieldNames(NamedTuple):
+    all: dict[str, None]
+    """In the order of their definition."""
+    required: dict[str, None]
+
+
+@functools.cache  # looking fields up costs more than reading a line
+def _field_names(kind: type) -> _FieldNames:
+    fields = dataclasses.fields(kind)
+    required = (field.name for field in fields if field.default is dataclasses.MISSING)
+    return _FieldNames(dict.fromkeys(field.name for field in fields), dict.fromkeys(required))

@@ -44,6 +44,12 @@ class Run:
         """The run folder."""
         return self.folder.path
 
+    @property
+    def task_facts(self) -> dict[str, dict[str, Any]]:  # Any: JSON values
+        """What config.json records of each task."""
+        tasks: dict[str, dict[str, Any]] = (self.folder.read_json(CONFIG_FILE) or {}).get("tasks", {})
+        return tasks
+
     @classmethod
     def open(cls, path: Path | str) -> Run:
         """Open a run folder.

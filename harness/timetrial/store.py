@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, TypeVar
 
 import filelock
 import jsonlines
@@ -88,17 +88,26 @@ class RunFolder:
     @contextmanager
     def appending(self, kind: type[Record]) -> Iterator[Appender[Record]]:
         """Open the file of a kind of record for appending; it reaches the disk on leaving."""
+        with _open_appender(self.path / FILES[kind], "ab") as appender:
+            yield appender
+
+    @contextmanager
+    def replacing(self, kind: type[Record]) -> Iterator[Appender[Record]]:
+        """Write the file of a kind of record anew: the old one stands until, on leaving, the new one is whole on disk.
+
+        If the block raises, or the process is killed in it, the old file is untouched.
+        """
         path = self.path / FILES[kind]
+        beside = path.with_suffix(".jsonl.new")
         try:
-            file = path.open("ab")
-        except OSError as cause:
-            raise _cannot_write(path, cause) from cause
-        with file:
-            yield Appender(file, path)
+            with _open_appender(beside, "wb") as appender:
+                yield appender
             try:
-                os.fsync(file.fileno())
+                beside.replace(path)
             except OSError as cause:
                 raise _cannot_write(path, cause) from cause
+        finally:
+            beside.unlink(missing_ok=True)
 
     def has(self, kind: type[Record]) -> bool:
         """Say whether there is a file for that kind of record."""
@@ -123,6 +132,31 @@ class RunFolder:
             return
         with path.open("rb") as file:
             yield from _records(file, kind, path)
+
+    def read_loosely(self, kind: type[Record]) -> Iterator[dict[str, Any]]:  # Any: JSON values
+        """Yield what the lines of a kind of record hold, whatever their fields; lines that cannot be read are left out.
+
+        For records of other versions of timetrial, where nothing depends on having all of them.
+        """
+        path = self.path / FILES[kind]
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            for line in _whole_lines(file):
+                try:
+                    data = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(data, dict):
+                    yield data
+
+    def count(self, kind: type[Record]) -> int:
+        """Return how many lines the file of a kind of record has, without reading what they say."""
+        path = self.path / FILES[kind]
+        if not path.is_file():
+            return 0
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
     def read_at(self, kind: type[Record], offsets: Iterable[int]) -> list[Record]:
         """Return the records that start at the offsets, in the order given."""
@@ -166,6 +200,20 @@ class RunFolder:
             raise DataError(f"not valid JSON ({cause})", path) from cause
 
 
+@contextmanager
+def _open_appender(path: Path, mode: Literal["ab", "wb"]) -> Iterator[Appender[Any]]:  # Any: records of one kind
+    try:
+        file = path.open(mode)
+    except OSError as cause:
+        raise _cannot_write(path, cause) from cause
+    with file:
+        yield Appender(file, path)
+        try:
+            os.fsync(file.fileno())
+        except OSError as cause:
+            raise _cannot_write(path, cause) from cause
+
+
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems to a JSON-lines file of their own, replacing it."""
     with jsonlines.open(path, "w") as writer:
@@ -182,7 +230,7 @@ def _records(file: BinaryIO, kind: type[Record], path: Path) -> Iterator[tuple[i
         except EOFError:
             return
         except ValueError as cause:  # jsonlines.InvalidLineError is one
-            raise DataError(str(cause), path, number) from cause
+            raise DataError(f"{cause}{_cure(kind, path)}", path, number) from cause
         yield offset, record
         offset = file.tell()
 
@@ -191,6 +239,12 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
     # readline rather than iteration: iteration reads ahead, and then tell() is not the next line's offset.
     while (line := file.readline()).endswith(b"\n"):
         yield line
+
+
+def _cure(kind: type[Any], path: Path) -> str:  # Any: a record class
+    if kind is not Grade:
+        return ""
+    return f". Run `timetrial grade {path.parent}` to make all grades anew from the stored texts; nothing is lost"
 
 
 def _cut_torn_line(path: Path) -> None:

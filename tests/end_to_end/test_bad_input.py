@@ -34,6 +34,8 @@ def fails(capsys, tmp_path, monkeypatch):
         ((*RUN, *MODEL, "--task", "nutshel"), "did you mean 'nutshell'?"),
         ((*RUN, *MODEL, "--task", "nutshell", "--aggregator", "majorty"), "did you mean 'majority'?"),
         ((*RUN, *MODEL, "--task", "nutshell", "--reward-model", "likelyhood:x"), "did you mean 'likelihood'?"),
+        ((*RUN, *MODEL, "--task", "nutshell", "--grader", "no-such-grader"), "unknown grader 'no-such-grader'"),
+        ((*RUN, *MODEL, "--task", "nutshell", "--second-opinion", "no-such-one"), "unknown grader 'no-such-one'"),
         ((*RUN, *MODEL, "--task", "nutshell", "--reduction", "first"), "known: last, mean, min, prod"),
         ((*RUN, *MODEL, "--task", "nutshell", "--preset", "paper-1c"), "did you mean 'paper-1b'?"),
         ((*RUN, *MODEL, "--task", "nutshell", "--device", "cudda"), "cuda"),
@@ -63,7 +65,7 @@ def test_a_hub_id_without_internet_says_so(fails):
 
 
 def test_a_folder_that_is_no_run_says_so(fails, tmp_path):
-    for command in (("report",), ("leaderboard", "--budget", "1"), ("compare", tmp_path)):
+    for command in (("report",), ("grade",), ("leaderboard", "--budget", "1"), ("compare", tmp_path)):
         assert "no run folder" in fails(5, *command, tmp_path)
 
 

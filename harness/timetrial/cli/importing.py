@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from timetrial.catalog import open_catalog
-from timetrial.cli.options import print_json
+from timetrial.cli.options import grader_options, print_json
 from timetrial.cli.summary import print_summary, summary
 from timetrial.importer import ImportOptions, majority_disagreements
 from timetrial.importing import import_run
@@ -24,6 +24,7 @@ from timetrial.progress import bar, silent
 @click.option("--reward-model", default="imported", show_default=True, help="Name for the step scores of a dump.")
 @click.option("--max-tokens", type=int, help="Token limit of the dump: completions this long were cut. [default: 2048]")
 @click.option("--seed", type=int, help="Use one seed of a count table. [default: pool all seeds]")
+@grader_options(own="the task's own", none="nobody")
 @click.option(
     "--check-votes", is_flag=True, help="Say where the dump's own pred_maj@n differ from a replay of its rule."
 )
@@ -35,7 +36,7 @@ def import_samples(files: tuple[Path, ...], **flags: Any) -> None:  # Any: click
     JSON lines, CSV and Parquet are told apart by their content. Answers are extracted and graded here, not trusted.
     Several dumps of one model are pooled.
     """
-    fields = ("model", "task", "temperature", "reward_model", "max_tokens", "seed")
+    fields = ("model", "task", "temperature", "reward_model", "max_tokens", "seed", "grader", "second_opinion")
     catalog = open_catalog()
     task = catalog.task(flags["task"])
     out = flags["out"] or Path("results") / f"imported-{files[0].stem}"

@@ -1,10 +1,9 @@
-"""`timetrial models`, `tasks`, `aggregators` and `plugins`: what is here, and from whom."""
+"""`timetrial tasks`, `aggregators`, `graders` and `plugins`: what is here, and from whom."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,55 +13,45 @@ from rich.text import Text
 
 from timetrial.catalog import Offer, inspect_plugins, open_catalog
 from timetrial.cli.options import print_json
-from timetrial.protocol import AggregatorSpec, CheckpointSpec, ModelSpec, Origin, PluginInfo, RewardModelSpec
+from timetrial.protocol import AggregatorSpec, Origin, PluginInfo, RewardModelSpec
 
 Row = dict[str, Any]  # Any: JSON-ready
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
-@_json
-def models(as_json: bool) -> None:
-    """List the checkpoints known by name, and the model families."""
-    catalog = open_catalog()
-    families = _rows(catalog.models(), _family_row)
-    checkpoints = _rows(catalog.checkpoints(), _checkpoint_row)
-    if not as_json:  # the path of a shipped folder says nothing to a person
-        for row in checkpoints:
-            row["location"] = "shipped" if Path(row["location"]).is_absolute() else row["location"]
-    if as_json:
-        print_json({"checkpoints": checkpoints, "families": families})
-        return
-    _print("Checkpoints", checkpoints)
-    _print("Families", families)
-    click.echo("Any folder in a published layout or Hub id (org/name) of one of these families works as well.")
-
-
-@click.command()
-@_json
+@json_option
 def tasks(as_json: bool) -> None:
     """List the tasks."""
-    rows = _rows(open_catalog().tasks(), lambda spec: {"doc": spec.doc})
-    print_json(rows) if as_json else _print("Tasks", rows)
+    rows = rows_of(open_catalog().tasks(), lambda spec: {"doc": spec.doc})
+    print_json(rows) if as_json else print_rows("Tasks", rows)
 
 
 @click.command()
-@_json
+@json_option
 def aggregators(as_json: bool) -> None:
     """List the ways of choosing an answer, and the reward models that score for them."""
     catalog = open_catalog()
-    ways = _rows(catalog.aggregators(), _aggregator_row)
-    reward_models = _rows(catalog.reward_models(), _reward_model_row)
+    ways = rows_of(catalog.aggregators(), _aggregator_row)
+    reward_models = rows_of(catalog.reward_models(), _reward_model_row)
     if as_json:
         print_json({"aggregators": ways, "reward_models": reward_models})
         return
-    _print("Aggregators", ways)
-    _print("Reward models", reward_models)
+    print_rows("Aggregators", ways)
+    print_rows("Reward models", reward_models)
 
 
 @click.command()
-@_json
+@json_option
+def graders(as_json: bool) -> None:
+    """List the graders that can be asked for by name: to grade instead of a task's own, or for a second opinion."""
+    rows = rows_of(open_catalog().graders(), lambda spec: {"doc": spec.doc})
+    print_json(rows) if as_json else print_rows("Graders", rows)
+
+
+@click.command()
+@json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """Show every plugin: its distribution and version, what it offers, its load time, and its error if it has one.
@@ -78,19 +67,6 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
         ctx.exit(3)
 
 
-def _family_row(spec: ModelSpec) -> Row:
-    return {"doc": spec.doc}
-
-
-def _checkpoint_row(spec: CheckpointSpec) -> Row:
-    return {
-        "family": spec.family,
-        "location": spec.location,
-        "temperature": spec.temperature,
-        "doc": spec.doc,
-    }
-
-
 def _aggregator_row(spec: AggregatorSpec) -> Row:
     return {"needs_scores": spec.make().needs_scores, "doc": spec.doc}
 
@@ -99,7 +75,8 @@ def _reward_model_row(spec: RewardModelSpec) -> Row:
     return {"doc": spec.doc}
 
 
-def _rows(offers: Mapping[str, Offer[Any]], row: Callable[[Any], Row]) -> list[Row]:  # Any: specs of one kind
+def rows_of(offers: Mapping[str, Offer[Any]], row: Callable[[Any], Row]) -> list[Row]:  # Any: specs of one kind
+    """Return a table of what plugins offer: name, the cells `row` makes of a spec, and from whom it is."""
     return [
         {"name": name, **row(offer.spec), "from": _describe(offer.origin)} for name, offer in sorted(offers.items())
     ]
@@ -109,7 +86,8 @@ def _describe(origin: Origin) -> str:
     return f"{origin.distribution} {origin.version}"
 
 
-def _print(title: str, rows: Sequence[Row]) -> None:
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """Print a table under a title."""
     if not rows:
         click.echo(f"{title}: none installed.")
         return

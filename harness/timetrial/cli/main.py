@@ -25,13 +25,15 @@ BUILT_IN = {
     "demo": ("run", "demo", "The whole path on the shipped model: sample, grade, score, time, report."),
     "run": ("run", "run", "Sample, grade, score, time and report models on tasks."),
     "time": ("run", "time", "Time the decoding of models over a grid of batch sizes."),
+    "grade": ("grading", "grade", "Grade runs anew from their stored texts, without the model."),
     "report": ("results", "report", "Write the curves, figures, tables and page of runs again."),
     "leaderboard": ("results", "leaderboard", "Rank (model, samples, rule) at a budget in seconds."),
     "compare": ("results", "compare", "Paired differences between two runs on their common problems."),
     "import-samples": ("importing", "import_samples", "Make a run of published completions or counts."),
-    "models": ("listing", "models", "The checkpoints known by name, and the model families."),
+    "models": ("models", "models", "The checkpoints known by name, and the model families; `models show NAME`."),
     "tasks": ("listing", "tasks", "The tasks there are."),
     "aggregators": ("listing", "aggregators", "The ways of choosing an answer, and the reward models."),
+    "graders": ("listing", "graders", "The graders that can be asked for by name."),
     "plugins": ("listing", "plugins", "Every plugin: its origin, what it offers, its error if it has one."),
 }
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
 from timetrial.report.table import Table, to_rich
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class CommaList(click.ParamType[tuple[Any, ...]]):  # Any: the items' type
@@ -36,6 +38,27 @@ NUMBERS = CommaList(click.FLOAT, "NUMBER,...")
 INTEGERS = CommaList(click.INT, "INTEGER,...")
 
 
+def options(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    """Join several options into one decorator, so that commands can share them."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def grader_options(*, own: str, none: str) -> Callable[[Decorated], Decorated]:
+    """Return the options that name graders, their defaults said in words."""
+    return options(
+        click.option("--grader", metavar="NAME", help=f"Who grades (`timetrial graders`). [default: {own}]"),
+        click.option(
+            "--second-opinion", metavar="NAME", help=f"Grader to ask where that one cannot tell. [default: {none}]"
+        ),
+    )
+
+
 def flatten(groups: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:  # Any: names or numbers
     """Join the values of an option given several times, each time with a comma list."""
     return tuple(item for group in groups for item in group)
@@ -51,5 +74,6 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 
 def print_json(data: Any) -> None:  # Any: JSON-ready
-    """Print JSON on stdout, for scripts."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print JSON on stdout, for scripts. Half a surrogate pair, which no encoding takes, stays escaped."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -12,6 +12,7 @@ from timetrial.catalog import open_catalog
 from timetrial.cli.options import print_json, print_tables
 from timetrial.cli.summary import print_summary, summary
 from timetrial.compare import compare_runs
+from timetrial.graded_by import different_graders
 from timetrial.progress import bar, silent
 from timetrial.record import Curve, from_json, to_json
 from timetrial.report.analysis_tables import difference_tables
@@ -50,8 +51,10 @@ def leaderboard(
     runs: tuple[Path, ...], budget_s: float, with_coverage: bool, mix_machines: bool, as_json: bool
 ) -> None:
     """Rank what RUNS offer within a budget: model, temperature, samples and rule."""
+    opened = [Run.open(path) for path in runs]
+    _warn_of_graders(*opened)
     board = rank(
-        [_run_curves(Run.open(path)) for path in runs],
+        [_run_curves(run) for run in opened],
         budget_s,
         mix_machines=mix_machines,
         with_coverage=with_coverage,
@@ -68,11 +71,18 @@ def leaderboard(
 @_json
 def compare(run: Path, baseline: Path, as_json: bool) -> None:
     """Show how much better RUN is than BASELINE at equal numbers of samples, paired by problem."""
-    made = compare_runs(Run.open(run), Run.open(baseline), open_catalog())
+    opened = Run.open(run), Run.open(baseline)
+    _warn_of_graders(*opened)
+    made = compare_runs(*opened, open_catalog())
     if as_json:
         print_json({"curves": [to_json(curve) for curve in made.curves], "analysis": analysis_to_json(made.analysis)})
         return
     print_tables(difference_tables(made.analysis.comparisons, made.curves))
+
+
+def _warn_of_graders(*runs: Run) -> None:
+    for line in different_graders({str(run.path): run.task_facts for run in runs}):
+        click.echo(f"warning: {line}", err=True)
 
 
 def _run_curves(run: Run) -> RunCurves:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from timetrial.cli.options import INTEGERS, NAMES, NUMBERS, flatten, print_json
+from timetrial.cli.options import INTEGERS, NAMES, NUMBERS, flatten, grader_options, options, print_json
 from timetrial.config import RunConfig, TimingGrid
 from timetrial.error import UsageError
 from timetrial.presets import PRESETS, preset
 from timetrial.statistics.reduction import REDUCTIONS
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEMO_FLAGS = (
     *("--model", "nutshell-llama", "--task", "nutshell", "--samples", "32", "--temperature", "0.6,1.0"),
@@ -23,24 +20,15 @@ DEMO_FLAGS = (
 )
 
 
-def _options(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
-    def decorate(command: Decorated) -> Decorated:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 _model = click.option(
     "--model", "-m", "models", type=NAMES, multiple=True, required=True,
     help="Checkpoint names (`timetrial models`), folders or Hub ids.",
 )  # fmt: skip
-_hardware = _options(
+_hardware = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
 )
-_output = _options(
+_output = options(
     click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: results/NAME-OF-THE-CONFIG]"),
     click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout."),
     click.option("--quiet", "-q", is_flag=True, help="No progress bars."),
@@ -69,6 +57,7 @@ _output = _options(
     help="Ways of choosing an answer. [default: majority,best-of-n,weighted]",
 )  # fmt: skip
 @click.option("--reward-model", metavar="NAME[:REF]", help="Scores for best-of-n and weighted.")
+@grader_options(own="each task's own", none="nobody")
 @click.option("--reduction", default="last", show_default=True, help=f"Of step scores: {', '.join(REDUCTIONS)}.")
 @click.option("--batch-size", type=int, default=64, show_default=True, help="Sequences sampled together.")
 @click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="The budget the report answers first.")
@@ -150,7 +139,8 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
     lists = {name: flatten(flags[name]) for name in ("temperatures", "aggregators") if flags[name]}
     fields |= given | lists
     tasks = flatten(flags["tasks"])
-    direct = ("seed", "limit", "reward_model", "reduction", "batch_size", "device", "dtype", "budget_s")
+    graders = ("grader", "second_opinion")
+    direct = ("seed", "limit", "reward_model", "reduction", "batch_size", "device", "dtype", "budget_s", *graders)
     return RunConfig(
         models=flatten(flags["models"]),
         tasks=tasks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -9,6 +10,8 @@ import click
 from timetrial.cli.options import print_tables
 from timetrial.record import to_json
 from timetrial.report.curve_tables import best_tables, samples_tables
+from timetrial.report.data import GradingStatistics
+from timetrial.report.grading_tables import grading_tables
 from timetrial.report.grid import timing_cells
 from timetrial.report.tables import timing_tables
 from timetrial.runner import Run
@@ -22,8 +25,22 @@ def summary(run: Run) -> dict[str, Any]:  # Any: JSON-ready
         "run": str(run.path),
         "page": str(run.path / REPORT_FOLDER / "index.html"),
         "warnings": list(report.warnings),
+        "grading": [_grading(each) for each in report.grading],
         "curves": [to_json(curve) for curve in report.curves],
         "timings": [to_json(timing) for timing in report.timings],
+    }
+
+
+def _grading(series: GradingStatistics) -> dict[str, Any]:  # Any: JSON-ready
+    accuracy, at_most = series.accuracy_bounds
+    counts = {name: value for name, value in dataclasses.asdict(series).items() if name != "series"}
+    return {
+        **series.series._asdict(),
+        "num_completions": series.num_completions,
+        "accuracy": accuracy,
+        "accuracy_at_most": at_most,
+        **counts,
+        "unknown": dict(series.unknown),
     }
 
 
@@ -31,7 +48,12 @@ def print_summary(run: Run) -> None:
     """Print the outcome of a run for people."""
     report = gather_report(run.folder)
     print_tables(
-        [*samples_tables(report.curves), *timing_tables(timing_cells(report.timings)), *best_tables(report.curves)]
+        [
+            *samples_tables(report.curves),
+            *grading_tables(report.grading),
+            *timing_tables(timing_cells(report.timings)),
+            *best_tables(report.curves),
+        ]
     )
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -180,7 +180,7 @@ def pool_tables(analysis: Analysis) -> Iterator[Table]:
                 "left out",
                 "samples each",
                 "abstain",
-                "not gradable",
+                "unknown",
                 "split classes",
             ),
             rows=tuple(

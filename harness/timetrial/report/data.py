@@ -23,16 +23,77 @@ class SeriesStatistics:
     num_completions: int
     num_truncated: int
     """Cut at the token limit."""
-    num_no_answer: int
-    """Without an extractable answer: they abstain from every vote."""
     num_errors: int
     """Generation failed."""
-    num_unknown: int
-    """The grader could not tell right from wrong; they count as wrong."""
     num_identical_problems: int
     """Problems of two or more completions whose texts are all the same."""
     mean_tokens: float | None
     """Generated tokens per completion, over those whose length is known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradingStatistics:
+    """How the answers of one series were graded, in counts of completions: together they are all completions."""
+
+    series: Series
+    num_right: int
+    num_wrong: int
+    unknown: tuple[tuple[str, int], ...]
+    """By kind of reason, the most frequent first: the grader could not tell, or extraction or grading broke."""
+    num_no_answer: int
+    """No answer in a text that was not cut: it abstains from every vote."""
+    num_cut: int
+    """Cut at the token limit before an answer, or inside it; abstains."""
+    num_failed: int
+    """Generation failed: there is no text; abstains."""
+    num_second_opinions: int
+    """Of the verdicts right and wrong, those of the grader that gives second opinions."""
+    graders: tuple[str, ...]
+    """Names of all graders with a verdict."""
+
+    @property
+    def num_unknown(self) -> int:
+        """Completions without a verdict on their text; they count as wrong."""
+        return sum(count for _, count in self.unknown)
+
+    @property
+    def num_completions(self) -> int:
+        """All completions."""
+        graded = self.num_right + self.num_wrong + self.num_unknown
+        return graded + self.num_no_answer + self.num_cut + self.num_failed
+
+    @property
+    def accuracy_bounds(self) -> tuple[float, float]:
+        """Share of the completions that are right, unknown ones counted as wrong, and counted as right."""
+        total = self.num_completions
+        return self.num_right / total, (self.num_right + self.num_unknown) / total
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraderFacts:
+    """A grader on record."""
+
+    task: str
+    role: str
+    """grader, or second opinion."""
+    name: str
+    policy: Mapping[str, Any]  # Any: JSON values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownAnswer:
+    """An answer that the grader could not judge."""
+
+    task: str
+    problem: str
+    """The first with this answer and reason."""
+    gold: str | None
+    """None if the run does not hold the problem any more."""
+    answer: str | None
+    """None if extraction or grading broke before there was one."""
+    reason: str
+    count: int
+    """Completions with this answer and reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +116,10 @@ class ReportData:
     """What the curves stage derived from the curves; None if there is none."""
     timings: tuple[Timing, ...] = ()
     statistics: tuple[SeriesStatistics, ...] = ()
+    grading: tuple[GradingStatistics, ...] = ()
+    graders: tuple[GraderFacts, ...] = ()
+    unknown_answers: tuple[UnknownAnswer, ...] = ()
+    """Some of them."""
     examples: tuple[Example, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
     """config.json: the RunConfig, plugins and versions, checkpoint digests, graders."""

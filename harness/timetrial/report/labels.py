@@ -47,6 +47,16 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: kept - kept // 2]}...{text[len(text) - kept // 2 :]}"
 
 
+def visible(text: str) -> str:
+    """Make any text fit to be shown on one line: white space closed up, and what cannot be seen or encoded escaped."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in " ".join(text.split()))
+
+
+def shown(text: str, length: int) -> str:
+    """Make any text fit to be shown on one line, and cut the middle out if it is longer than `length` characters."""
+    return shortened(visible(text), length)
+
+
 def samples_label(k: int) -> str:
     """Write a number of samples: "1 sample", "32 samples"."""
     return f"{k} sample{'' if k == 1 else 's'}"

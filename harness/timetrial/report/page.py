@@ -109,11 +109,13 @@ def _section(section: Section) -> str:
 
 def _example(example: Example) -> str:
     completion, grade = example.completion, example.grade
-    outcome = {True: "right", False: "wrong", None: "not graded"}[grade.correct]
+    outcome = {True: "right", False: "wrong", None: "unknown"}[grade.correct]
+    if completion.finish == "error":
+        outcome = "failed"
     answer = "no answer" if grade.answer is None else f"answers {grade.answer}"
     length = "" if completion.num_tokens is None else f"{completion.num_tokens} tokens, "
     ending = {"stop": "ended by itself", "length": "cut at the limit", "error": "failed"}[completion.finish]
-    reason = "".join(f" ({cause})" for cause in (grade.reason, completion.error) if cause)
+    reason = f" ({grade.reason})" if grade.reason else ""
     heading = f"{answer}; right is {example.problem.gold}{reason}"
     where = f"{series_label(completion.series)}, {completion.task} {completion.problem}, sample {completion.sample}: "
     return f"""<details class="example"><summary><b class="{outcome.split()[0]}">{outcome}</b>

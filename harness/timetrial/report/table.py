@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from timetrial.report.labels import visible
+
 if TYPE_CHECKING:
     import rich.table
 
@@ -105,9 +107,9 @@ def to_rich(table: Table) -> rich.table.Table:
     )
     for number, column in enumerate(table.columns):
         is_text = number < table.num_text_columns
-        rendered.add_column(escape(column), justify="left" if is_text else "right", overflow="fold")
+        rendered.add_column(escape(visible(column)), justify="left" if is_text else "right", overflow="fold")
     for row in table.rows:
-        rendered.add_row(*map(escape, row))
+        rendered.add_row(*(escape(visible(cell)) for cell in row))
     return rendered
 
 

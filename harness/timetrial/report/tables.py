@@ -19,6 +19,7 @@ from timetrial.report.analysis_tables import (
 )
 from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.data import ReportData, SeriesStatistics
+from timetrial.report.grading_tables import grader_tables, grading_tables, unknown_tables
 from timetrial.report.grid import Cell, by_workload, timing_cells
 from timetrial.report.labels import bytes_label, seconds_label, series_label
 from timetrial.report.table import Table, escape_markdown, to_markdown, without_repeated_notes
@@ -51,6 +52,11 @@ def make_sections(report: ReportData) -> tuple[Section, ...]:
         "Within T seconds": within,
         "The Pareto front and equal quality": equal,
         "By samples": samples_tables(curves),
+        "Grading": [
+            *grading_tables(report.grading),
+            *unknown_tables(report.unknown_answers),
+            *grader_tables(report.graders),
+        ],
         "Differences between models": fair,
         "Timing": seconds,
         "Sampling": pools,
@@ -105,16 +111,14 @@ def sampling_tables(series: Sequence[SeriesStatistics]) -> Iterator[Table]:
                 "problems",
                 "completions",
                 "cut at the limit",
-                "no answer",
                 "failed",
-                "not gradable",
                 "all alike",
                 "mean tokens",
             ),
             rows=tuple(_sampling_row(each) for each in series),
             num_text_columns=2,
-            note="Completions without an answer, and failed ones, abstain from every vote. Answers the grader cannot "
-            "judge count as wrong. All alike: problems whose completions are all the same text.",
+            note="Cut at the limit: of tokens, whether an answer came before or not. Failed: generation broke off. All "
+            "alike: problems whose completions are all the same text.",
         )
 
 
@@ -147,7 +151,7 @@ def _timing_row(cell: Cell) -> tuple[str, ...]:
 
 
 def _sampling_row(series: SeriesStatistics) -> tuple[str, ...]:
-    shares = (series.num_truncated, series.num_no_answer, series.num_errors, series.num_unknown)
+    shares = (series.num_truncated, series.num_errors)
     total = max(series.num_completions, 1)
     return (
         series_label(series.series),

@@ -22,8 +22,8 @@ def write_report(report: ReportData, folder: Path) -> tuple[Path, ...]:
     pictures = draw_figures(report)
     sections = make_sections(report)
     contents: dict[str, bytes] = {
-        "index.html": render_page(report, pictures, sections).encode(),
-        "tables.md": render_markdown(report, sections).encode(),
+        "index.html": _encoded(render_page(report, pictures, sections)),
+        "tables.md": _encoded(render_markdown(report, sections)),
     }
     for picture in pictures:
         contents[f"{picture.name}.png"] = picture.png
@@ -35,3 +35,8 @@ def write_report(report: ReportData, folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise RunError(f"cannot write the report into {folder}: {error.strerror or error}.") from error
     return tuple(folder / name for name in contents)
+
+
+def _encoded(text: str) -> bytes:
+    """Encode text that models wrote: half a surrogate pair, which no encoding takes, is shown escaped."""
+    return text.encode("utf-8", "backslashreplace")

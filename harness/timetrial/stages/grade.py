@@ -2,53 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
+from timetrial.error import RunError
 from timetrial.progress import ProgressFactory
 from timetrial.protocol import Task
-from timetrial.record import Completion, Grade, Problem, SampleKey, Verdict
+from timetrial.record import Completion, Grade, Problem, Verdict
+from timetrial.stages.judge import GRADING_FAILED, Graders, Judgement, cause_text
 from timetrial.store import RunFolder
 
 FLUSH_EVERY = 256
 
+# The kinds of reasons that arise here; graders have more. The first three leave `correct` at None.
+GENERATION_FAILED = "generation failed"
+EXTRACTION_FAILED = "extraction failed"
+NO_ANSWER = "no answer"
+CUT = "cut"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradedTask:
-    """A task, its problems by id, and the verdicts found so far."""
+    """A task, its problems by id, who grades it, and what was judged so far."""
 
     task: Task
     problems: Mapping[str, Problem]
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    graders: Graders
+    judgements: dict[tuple[str, str], Judgement] = field(default_factory=dict)
     """By problem id and answer class: a class is judged once, and all its members inherit the verdict."""
 
     def grade(self, completion: Completion) -> Grade:
-        """Extract, classify and judge the answer of one completion. Failures end up in the record."""
+        """Extract, classify and judge the answer of one completion. Failures end up in the record.
+
+        Raises:
+            RunError: its problem is not known.
+        """
+        gold = self._gold(completion)
         if completion.finish == "error":
-            return _grade(completion, reason="generation failed")
+            return self._without_answer(completion, None, f"{GENERATION_FAILED}: {completion.error}")
         try:
             answer = self.task.extract(completion.text)
-            answer_class = None if answer is None else self.task.grader.answer_class(answer)
         except Exception as cause:  # a plugin's code: whatever it raises is this answer's problem only
-            return _grade(completion, reason=f"extraction failed: {cause!r}")
-        if answer is None or answer_class is None:
-            cut = " (cut at the token limit)" if completion.finish == "length" else ""
-            return _grade(completion, correct=False, reason=f"no answer found{cut}")
-        if completion.finish == "length" and completion.text.endswith(answer):
-            return _grade(completion, correct=False, reason="cut at the token limit inside its answer")
+            return self._without_answer(completion, None, f"{EXTRACTION_FAILED}: {cause_text(cause)}")
+        was_cut = completion.finish == "length"
+        if answer is None:
+            reason = f"{CUT}: at the token limit, before an answer" if was_cut else f"{NO_ANSWER}: none in the text"
+            return self._without_answer(completion, False, reason)
+        if was_cut and completion.text.endswith(answer):
+            return self._without_answer(completion, False, f"{CUT}: at the token limit, inside the answer")
+        try:
+            answer_class = self.graders.grader.answer_class(answer)
+        except Exception as cause:  # as above
+            return self._without_answer(completion, None, f"{GRADING_FAILED}: {cause_text(cause)}")
         key = (completion.problem, answer_class)
-        if key not in self.verdicts:
-            self.verdicts[key] = self._judge(completion.problem, answer)
-        verdict = self.verdicts[key]
-        return _grade(
-            completion, answer=answer, answer_class=answer_class, correct=verdict.correct, reason=verdict.reason
+        if key not in self.judgements:
+            self.judgements[key] = self.graders.judge(gold, answer)
+        verdict, grader = self.judgements[key]
+        return Grade(
+            **completion.key._asdict(),
+            answer=answer,
+            answer_class=answer_class,
+            correct=verdict.correct,
+            grader=grader,
+            reason=verdict.reason,
         )
 
-    def _judge(self, problem: str, answer: str) -> Verdict:
-        try:
-            return self.task.grader.grade(self.problems[problem].gold, answer)
-        except Exception as cause:  # a plugin's code: unknown is the honest verdict, never a silent False
-            return Verdict(correct=None, reason=f"grading failed: {cause!r}")
+    def _gold(self, completion: Completion) -> str:
+        if completion.problem not in self.problems:
+            raise RunError(
+                f"problem {completion.problem!r} of a sample on {completion.task} is not among the problems that the "
+                "run stored, so its gold answer is not known: put it back, or start anew with another --out"
+            )
+        return self.problems[completion.problem].gold
+
+    def _without_answer(self, completion: Completion, correct: bool | None, reason: str) -> Grade:
+        return Grade(
+            **completion.key._asdict(),
+            answer=None,
+            answer_class=None,
+            correct=correct,
+            grader=self.graders.grader.name,
+            reason=reason,
+        )
 
 
 def grade(folder: RunFolder, tasks: Mapping[str, GradedTask], progress: ProgressFactory) -> int:
@@ -57,44 +93,21 @@ def grade(folder: RunFolder, tasks: Mapping[str, GradedTask], progress: Progress
     for old in folder.read(Grade):
         graded.add(old.key)
         if old.answer_class is not None and old.task in tasks:
-            verdict = Verdict(correct=old.correct, reason=old.reason)
-            tasks[old.task].verdicts.setdefault((old.problem, old.answer_class), verdict)
+            judgement = Judgement(Verdict(correct=old.correct, reason=old.reason), old.grader)
+            tasks[old.task].judgements.setdefault((old.problem, old.answer_class), judgement)
     total = sum(1 for completion in folder.read(Completion) if completion.key not in graded)
     if total == 0:
         return 0
+    ungraded = (completion for completion in folder.read(Completion) if completion.key not in graded)
     with folder.appending(Grade) as file, progress("grade", total) as advance:
-        batch = []
-        for completion in _ungraded(folder, graded):
-            batch.append(tasks[completion.task].grade(completion))
-            if len(batch) == FLUSH_EVERY:
-                file.append(batch)
-                advance(len(batch))
-                batch = []
-        file.append(batch)
-        advance(len(batch))
+        for batch in in_batches(ungraded):
+            file.append(tasks[completion.task].grade(completion) for completion in batch)
+            advance(len(batch))
     return total
 
 
-def _ungraded(folder: RunFolder, graded: set[SampleKey]) -> Iterator[Completion]:
-    return (completion for completion in folder.read(Completion) if completion.key not in graded)
-
-
-def _grade(
-    completion: Completion,
-    *,
-    answer: str | None = None,
-    answer_class: str | None = None,
-    correct: bool | None = None,
-    reason: str | None = None,
-) -> Grade:
-    return Grade(
-        model=completion.model,
-        task=completion.task,
-        temperature=completion.temperature,
-        problem=completion.problem,
-        sample=completion.sample,
-        answer=answer,
-        answer_class=answer_class,
-        correct=correct,
-        reason=reason,
-    )
+def in_batches(completions: Iterable[Completion]) -> Iterator[list[Completion]]:
+    """Yield as many completions at a time as are graded between two writes."""
+    rest = iter(completions)
+    while batch := list(islice(rest, FLUSH_EVERY)):
+        yield batch

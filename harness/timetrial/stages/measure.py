@@ -1,6 +1,6 @@
 """Stage 4: the timing grid. Warm-ups go up in batch size and find the largest that fits; repeats run in random order.
 
-Random order spreads whatever drifts (clocks, heat, other load) over all batch sizes (timing.md, protocol A).
+Random order spreads whatever drifts (clocks, heat, other load) over all batch sizes (docs/timing.md).
 """
 
 from __future__ import annotations

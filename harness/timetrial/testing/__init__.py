@@ -14,11 +14,13 @@ from timetrial.testing.fake import (
     EchoModel,
     FakeClock,
     FakeDistribution,
+    FakeGrader,
     FakePlugin,
     FakeRewardModel,
     FakeTask,
     FakeTokenizer,
 )
+from timetrial.testing.grader import GraderContract
 from timetrial.testing.model import ModelContract
 from timetrial.testing.reward_model import RewardModelContract
 from timetrial.testing.task import TaskContract
@@ -28,10 +30,12 @@ __all__ = [
     "EchoModel",
     "FakeClock",
     "FakeDistribution",
+    "FakeGrader",
     "FakePlugin",
     "FakeRewardModel",
     "FakeTask",
     "FakeTokenizer",
+    "GraderContract",
     "ModelContract",
     "RewardModelContract",
     "TaskContract",

@@ -230,6 +230,11 @@ class FakeGrader:
 
     name = "fake-integer/1"
 
+    @property
+    def policy(self) -> Mapping[str, Any]:  # Any: JSON values
+        """Say what it forgives."""
+        return {"leading_zeros": "do not count"}
+
     def answer_class(self, answer: str) -> str:
         """Return the number without leading zeros, or the text if it is none."""
         stripped = answer.strip()

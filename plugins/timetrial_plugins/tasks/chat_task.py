@@ -35,8 +35,8 @@ class ChatTask:
 
     @property
     def version(self) -> str:
-        """A digest of everything a score depends on: the problems, the prompt, extraction and grading."""
-        parts = [self.system_prompt, self.style, self.grader.name, *((p.id, p.text, p.gold) for p in self.items)]
+        """A digest of the problems, the prompt and the style of extraction; the grader is recorded beside it."""
+        parts = [self.system_prompt, self.style, *((p.id, p.text, p.gold) for p in self.items)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     @property

@@ -8,8 +8,16 @@ from timetrial.catalog import Catalog, inspect_plugins, open_catalog
 from timetrial.error import CheckpointError, PluginError, UnknownNameError
 from timetrial.hookspec import hookimpl
 from timetrial.manager import PluginSettings
-from timetrial.protocol import AggregatorSpec, CheckpointSpec, CommandSpec, ModelSpec, RewardModelSpec, TaskSpec
-from timetrial.testing import EchoModel, FakeClock, FakeDistribution, FakePlugin, FakeRewardModel, FakeTask
+from timetrial.protocol import (
+    AggregatorSpec,
+    CheckpointSpec,
+    CommandSpec,
+    GraderSpec,
+    ModelSpec,
+    RewardModelSpec,
+    TaskSpec,
+)
+from timetrial.testing import EchoModel, FakeClock, FakeDistribution, FakeGrader, FakePlugin, FakeRewardModel, FakeTask
 
 
 def model(family, recognises=lambda config: False):
@@ -29,6 +37,7 @@ EVERY_KIND = {
     "tasks": task("repeat"),
     "aggregators": AggregatorSpec(name="first", make=lambda: None, doc="First."),
     "reward_models": RewardModelSpec(name="short", load=lambda ref, options: FakeRewardModel(), doc="Short."),
+    "graders": GraderSpec(name="strict", load=FakeGrader, doc="Strict."),
     "checkpoints": CheckpointSpec(name="echo-1b", location="/nowhere", doc="None.", family="echo"),
     "commands": CommandSpec(name="brew", load=lambda: None, doc="Brew."),
 }
@@ -139,6 +148,12 @@ def test_an_aggregator_cannot_take_the_name_of_coverage():
     spec = AggregatorSpec(name="coverage", make=lambda: None, doc="No.")
     with pytest.raises(PluginError, match="a name that timetrial uses itself"):
         open_(plugin(aggregators=[spec]))
+
+
+@pytest.mark.parametrize("name", ["own", "none"])
+def test_a_grader_cannot_take_a_word_that_stands_for_none_being_named(name):
+    with pytest.raises(PluginError, match="a name that timetrial uses itself"):
+        open_(plugin(graders=[GraderSpec(name=name, load=FakeGrader, doc="No.")]))
 
 
 def test_opening_tells_the_first_fault_and_counts_the_others():

@@ -106,6 +106,7 @@ def test_recommended_temperatures_are_not_extended_by_explicit_ones():
 
 def test_growing_a_run_keeps_its_default_folder():
     assert run_name(BASE) == run_name(replace(BASE, samples=64, batch_size=1))
+    assert run_name(BASE) == run_name(replace(BASE, grader="a", second_opinion="b")), "the samples are the same"
     assert run_name(BASE) != run_name(replace(BASE, seed=1))
     assert "/" not in run_name(replace(BASE, models=("org/name@main",)))
 

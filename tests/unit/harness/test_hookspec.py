@@ -12,7 +12,7 @@ import timetrial
 from timetrial.catalog import open_catalog
 from timetrial.error import UsageError
 from timetrial.manager import PluginSettings
-from timetrial.testing import FakeClock, FakePlugin
+from timetrial.testing import FakeClock, FakePlugin, GraderContract
 
 HOOKS = Path(__file__).parents[3] / "docs" / "hooks.md"
 
@@ -51,6 +51,18 @@ def test_timetrial_reward_models_offers_a_reward_model_that_loads_and_refuses_wh
     assert isinstance(spec.load(None, timetrial.LoadOptions()), timetrial.RewardModel)
     with pytest.raises(UsageError, match="leave :large out"):
         spec.load("large", timetrial.LoadOptions())
+
+
+class TestVerbatim(GraderContract):
+    @pytest.fixture
+    def grader(self):
+        return catalog_of_example("timetrial_graders").grader("verbatim").load()
+
+
+def test_timetrial_graders_offers_a_grader_that_loads_and_judges():
+    grader = catalog_of_example("timetrial_graders").grader("verbatim").load()
+    assert isinstance(grader, timetrial.Grader)
+    assert grader.grade("(1, 2)", "(1,2)").correct and not grader.grade("0.5", "1/2").correct
 
 
 def test_timetrial_checkpoints_offers_a_checkpoint_by_a_short_name():

@@ -11,7 +11,9 @@ KEY = {"model": "m", "task": "t", "temperature": 0.8}
 
 
 def grade(problem, sample, answer, correct=False, **key):
-    return Grade(**(KEY | key), problem=problem, sample=sample, answer=answer, answer_class=answer, correct=correct)
+    return Grade(
+        **(KEY | key), problem=problem, sample=sample, answer=answer, answer_class=answer, correct=correct, grader="g/1"
+    )
 
 
 def steps(problem, sample, *scores, reward_model="prm"):

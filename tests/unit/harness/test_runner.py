@@ -1,6 +1,7 @@
 """A whole run with fake plugins: continued, grown, refused, timed; and what its folder records."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,14 +9,33 @@ from types import SimpleNamespace
 import pytest
 
 import timetrial
-from timetrial import runner
+from timetrial import regrading, runner
 from timetrial.catalog import open_catalog
 from timetrial.compare import compare_runs
 from timetrial.config import RunConfig, TimingGrid
 from timetrial.error import ConfigMismatchError, PluginError, RunError, UnknownNameError, UsageError
-from timetrial.record import Completion, Grade, StepScores, Timing
+from timetrial.record import Completion, Grade, StepScores, Timing, Verdict
+from timetrial.regrading import regrade_run
 from timetrial.runner import Run, Surroundings
-from timetrial.testing import EchoModel, FakeClock, FakePlugin, FakeRewardModel, FakeTask
+from timetrial.testing import EchoModel, FakeClock, FakeGrader, FakePlugin, FakeRewardModel, FakeTask
+
+
+class Strict(FakeGrader):
+    """Takes an answer only as it is written."""
+
+    name = "strict/1"
+
+    def grade(self, gold, answer):
+        return Verdict(correct=gold == answer)
+
+
+class Unsure(FakeTask):
+    """A task whose grader, in its second version, cannot tell anything."""
+
+    def __init__(self):
+        super().__init__()
+        self.grader.name = "fake-integer/2"
+        self.grader.grade = lambda gold, answer: Verdict(correct=None, reason="undecided: who knows")
 
 
 def make_plugin(model=EchoModel, task=FakeTask) -> SimpleNamespace:
@@ -40,7 +60,12 @@ def make_plugin(model=EchoModel, task=FakeTask) -> SimpleNamespace:
     def timetrial_reward_models():
         return [timetrial.RewardModelSpec(name="short", load=lambda ref, options: FakeRewardModel(), doc="")]
 
+    @timetrial.hookimpl
+    def timetrial_graders():
+        return [timetrial.GraderSpec(name="strict", load=Strict, doc="")]
+
     return SimpleNamespace(
+        timetrial_graders=timetrial_graders,
         timetrial_models=timetrial_models,
         timetrial_tasks=timetrial_tasks,
         timetrial_reward_models=timetrial_reward_models,
@@ -71,7 +96,8 @@ def config(checkpoint) -> RunConfig:
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(runner, "write_run_report", lambda folder: ())
+    for module in (runner, regrading):
+        monkeypatch.setattr(module, "write_run_report", lambda folder: ())
 
 
 def keys(run: Run, kind) -> list:
@@ -129,6 +155,39 @@ def test_a_changed_checkpoint_or_task_is_refused(config, checkpoint, tmp_path):
         timetrial.run(config, tmp_path / "run", surroundings=surroundings())
 
 
+def test_another_version_of_the_grader_is_refused_until_the_run_is_graded_anew(config, tmp_path):
+    run = timetrial.run(config, tmp_path / "run", surroundings=surroundings())
+    newer = surroundings(task=Unsure)
+    said = "graded by fake-integer/1, installed is fake-integer/2.*Run `timetrial grade .*run`"
+    with pytest.raises(ConfigMismatchError, match=re.compile(said, re.DOTALL)):
+        timetrial.run(config, tmp_path / "run", surroundings=newer)
+    assert all(grade.grader == "fake-integer/1" for grade in run.folder.read(Grade))
+    regrade_run(run, newer.catalog)
+    grown = timetrial.run(replace(config, samples=6), tmp_path / "run", surroundings=newer)
+    grades = list(grown.folder.read(Grade))
+    assert len(grades) == 48 and {grade.grader for grade in grades} == {"fake-integer/2"}
+
+
+def test_graders_asked_for_by_name_grade_and_are_recorded(config, tmp_path):
+    second = replace(config, second_opinion="strict")
+    run = timetrial.run(second, tmp_path / "second", surroundings=surroundings(task=Unsure))
+    grades = [grade for grade in run.folder.read(Grade) if grade.answer is not None]
+    assert {grade.grader for grade in grades} == {"strict/1"}, "the first can tell nothing"
+    assert None not in {grade.correct for grade in grades}
+    assert Run.open(run.path).config.second_opinion == "strict"
+    instead = timetrial.run(replace(config, grader="strict"), tmp_path / "instead", surroundings=surroundings())
+    assert {grade.grader for grade in instead.folder.read(Grade)} == {"strict/1"}
+    with pytest.raises(ConfigMismatchError, match="--second-opinion none`"):
+        timetrial.run(config, run.path, surroundings=surroundings(task=Unsure))
+
+
+def test_an_ungraded_run_may_be_continued_by_another_grader(config, tmp_path):
+    run = timetrial.run(config, tmp_path / "run", surroundings=surroundings())
+    (run.path / "grades.jsonl").unlink()  # as if interrupted before grading
+    timetrial.run(config, tmp_path / "run", surroundings=surroundings(task=Unsure))
+    assert {grade.grader for grade in run.folder.read(Grade)} == {"fake-integer/2"}
+
+
 def test_seconds_are_measured_at_the_runs_own_lengths_and_stay_when_it_grows(config, tmp_path):
     config = replace(config, grid=TimingGrid(batches=(1, 2), prompt_tokens=None, new_tokens=None, repeats=2))
     run = timetrial.run(config, tmp_path / "run", surroundings=surroundings())
@@ -155,6 +214,8 @@ def test_unknown_names_are_refused_before_anything_is_written(config, tmp_path):
         ({"tasks": ("repaet",)}, "repeat"),
         ({"aggregators": ("majorty",)}, "majority"),
         ({"reward_model": "shrot:x"}, "short"),
+        ({"grader": "strikt"}, "strict"),
+        ({"second_opinion": "strikt"}, "strict"),
         ({"models": ("ecko",)}, "folder or a Hub id"),
     ]:
         with pytest.raises(UnknownNameError, match=said):
@@ -186,7 +247,11 @@ def test_a_run_can_be_opened_and_a_folder_without_one_is_refused(config, tmp_pat
 def test_everything_a_number_depends_on_is_recorded(config, tmp_path):
     timetrial.run(replace(config, reward_model="short"), tmp_path / "run", surroundings=surroundings())
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert recorded["tasks"]["repeat"]["grader"] == "fake-integer/1"
+    assert recorded["tasks"]["repeat"]["grading"] == {
+        "grader": "fake-integer/1",
+        "policy": {"leading_zeros": "do not count"},
+        "second_opinion": None,
+    }
     assert len(recorded["tasks"]["repeat"]["problems"]) == 8
     assert len(recorded["models"][config.models[0]]["checkpoint_sha256"]) == 64
     assert recorded["plugins"]["fakes"] == "fake 0"

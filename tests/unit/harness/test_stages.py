@@ -10,6 +10,7 @@ from timetrial.progress import silent
 from timetrial.protocol import Generation, Origin, OutOfMemory, PhaseTimes, Request, Sampling
 from timetrial.record import Completion, Grade, Problem, Series, StepScores, Timing, Verdict
 from timetrial.stages.grade import GradedTask, grade
+from timetrial.stages.judge import Graders
 from timetrial.stages.measure import Measurement
 from timetrial.stages.report import gather_statistics
 from timetrial.stages.sample import (
@@ -28,7 +29,8 @@ ORIGIN = Origin(plugin="fake", distribution="fake-dist", version="1")
 
 
 def graded_task(task: FakeTask) -> GradedTask:
-    return GradedTask(task=task, problems={problem.id: problem for problem in task.problems()})
+    problems = {problem.id: problem for problem in task.problems()}
+    return GradedTask(task=task, problems=problems, graders=Graders(grader=task.grader))
 
 
 def sampled(path, samples: int = 4, model: EchoModel | None = None, task: FakeTask | None = None) -> RunFolder:
@@ -180,11 +182,14 @@ class TestGrade:
         )
         cut = task.grade(Completion(**base, sample=0, text="no digits", finish="length", num_tokens=9))
         assert (cut.answer, cut.answer_class, cut.correct) == (None, None, False)
-        assert "token limit" in cut.reason
+        assert cut.kind == "cut"
+        silent = task.grade(Completion(**base, sample=3, text="no digits", finish="stop", num_tokens=9))
+        assert (silent.answer, silent.correct, silent.kind) == (None, False, "no answer")
         inside = task.grade(Completion(**base, sample=2, text="it is 12", finish="length", num_tokens=9))
         assert (inside.answer, inside.correct) == (None, False), "12 may be the beginning of 123"
         failed = task.grade(Completion(**base, sample=1, text="", finish="error", num_tokens=0, error="out of tokens"))
-        assert (failed.answer_class, failed.correct, failed.reason) == (None, None, "generation failed")
+        assert (failed.answer_class, failed.correct, failed.reason) == (None, None, "generation failed: out of tokens")
+        assert {record.grader for record in (cut, silent, inside, failed)} == {"fake-integer/1"}
 
     def test_unknown_verdicts_keep_their_class(self, tmp_path):
         task = FakeTask()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from timetrial.error import DataError, RunError, RunLockedError
-from timetrial.record import Completion, Problem
+from timetrial.record import Completion, Grade, Problem
 from timetrial.store import RunFolder, write_problems
 
 
@@ -166,3 +166,56 @@ def test_json_is_replaced_whole_and_bad_json_is_named(tmp_path):
 def test_problems_are_stored_a_line_each(tmp_path):
     write_problems(tmp_path / "problems.jsonl", [Problem(id="a", text="1 + 1?", gold="2", level=1)])
     assert json.loads((tmp_path / "problems.jsonl").read_text())["gold"] == "2"
+
+
+def test_a_replaced_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
+    folder = filled(tmp_path, 3)
+    with folder.replacing(Completion) as file:
+        file.append([completion(7)])
+        assert [record.sample for record in folder.read(Completion)] == [0, 1, 2]
+    assert [record.sample for record in folder.read(Completion)] == [7]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "samples.jsonl"]
+
+
+def test_a_replacement_that_breaks_off_changes_nothing(tmp_path):
+    folder = filled(tmp_path, 3)
+    with pytest.raises(KeyboardInterrupt), folder.replacing(Completion) as file:
+        file.append([completion(7)])
+        raise KeyboardInterrupt
+    assert [record.sample for record in folder.read(Completion)] == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "samples.jsonl"]
+
+
+def test_what_a_killed_replacement_left_behind_is_not_read_and_is_written_over(tmp_path):
+    folder = filled(tmp_path, 3)
+    (tmp_path / "samples.jsonl.new").write_bytes(b'{"half a line')
+    assert folder.count(Completion) == 3
+    with folder.replacing(Completion) as file:
+        file.append([completion(7)])
+    assert [record.sample for record in folder.read(Completion)] == [7]
+
+
+def test_lines_are_counted_without_the_torn_one(tmp_path):
+    folder = filled(tmp_path, 3)
+    assert folder.count(Completion) == 3
+    assert folder.count(Grade) == 0
+    with (tmp_path / "samples.jsonl").open("ab") as file:
+        file.write(b'{"torn')
+    assert folder.count(Completion) == 3
+
+
+def test_lines_of_another_version_can_be_read_loosely(tmp_path):
+    (tmp_path / "grades.jsonl").write_bytes(b'{"old": 1}\nnot JSON\n[2]\n\xff\n{"older": null}\n{"torn')
+    folder = RunFolder(tmp_path)
+    assert list(folder.read_loosely(Grade)) == [{"old": 1}, {"older": None}]
+    assert list(folder.read_loosely(Completion)) == []
+
+
+def test_a_bad_line_of_grades_names_its_cure_and_one_of_samples_does_not(tmp_path):
+    for name in ("grades.jsonl", "samples.jsonl"):
+        (tmp_path / name).write_text('{"model": "m"}\n')
+    with pytest.raises(DataError, match=rf"grades.jsonl, line 1: not a Grade: missing .*`timetrial grade {tmp_path}`"):
+        list(RunFolder(tmp_path).read(Grade))
+    with pytest.raises(DataError) as caught:
+        list(RunFolder(tmp_path).read(Completion))
+    assert "timetrial grade" not in str(caught.value)

@@ -20,7 +20,14 @@ from timetrial.analysis import (
     TimeToReach,
 )
 from timetrial.record import Completion, Curve, Grade, Problem, Series, Timing
-from timetrial.report.data import Example, ReportData, SeriesStatistics
+from timetrial.report.data import (
+    Example,
+    GraderFacts,
+    GradingStatistics,
+    ReportData,
+    SeriesStatistics,
+    UnknownAnswer,
+)
 
 NUM_PROBLEMS = 200
 NUM_SAMPLES = 256
@@ -108,7 +115,7 @@ def make_example(series, *, text="First, 12 + 8 = 20.\n\nThe final answer is 20.
     return Example(
         problem=problem,
         completion=completion,
-        grade=Grade(**key, answer=answer, answer_class=answer, correct=correct),
+        grade=Grade(**key, answer=answer, answer_class=answer, correct=correct, grader="math/2"),
     )
 
 
@@ -118,12 +125,38 @@ def make_statistics(series):
         num_problems=NUM_PROBLEMS,
         num_completions=NUM_PROBLEMS * NUM_SAMPLES,
         num_truncated=912,
-        num_no_answer=1_204,
         num_errors=0,
-        num_unknown=3,
         num_identical_problems=0,
         mean_tokens=211.4,
     )
+
+
+def make_grading(series, **changes):
+    """Grade the completions of a series: half right, one in four unknown."""
+    fields = {
+        "series": series,
+        "num_right": 25_600,
+        "num_wrong": 10_800,
+        "unknown": (("not understood", 12_000), ("timed out", 800)),
+        "num_no_answer": 1_204,
+        "num_cut": 796,
+        "num_failed": 0,
+        "num_second_opinions": 7,
+        "graders": ("math/2", "other/1"),
+    }
+    return GradingStatistics(**{**fields, **changes})
+
+
+def make_unknown(**changes):
+    fields = {
+        "task": "math-500",
+        "problem": "p-17",
+        "gold": "20",
+        "answer": "twenty-ish",
+        "reason": "not understood: twenty-ish",
+        "count": 12,
+    }
+    return UnknownAnswer(**{**fields, **changes})
 
 
 def make_comparison(rule, curves, **changes):
@@ -220,6 +253,16 @@ def example():
 
 
 @pytest.fixture
+def grading():
+    return make_grading
+
+
+@pytest.fixture
+def unknown():
+    return make_unknown
+
+
+@pytest.fixture
 def timings():
     return make_timings
 
@@ -243,6 +286,12 @@ def make_report(models=tuple(MODELS), rules=("coverage", *RULES), **changes):
         analysis=make_analysis(make_comparison("coverage", (0, 1))),
         timings=tuple(timing for model in models for timing in make_timings(model)),
         statistics=tuple(make_statistics(each) for each in series),
+        grading=tuple(make_grading(each) for each in series),
+        graders=(
+            GraderFacts(task="math-500", role="grader", name="math/2", policy={"percent": True, "units": "forgiven"}),
+            GraderFacts(task="math-500", role="second opinion", name="other/1", policy={}),
+        ),
+        unknown_answers=(make_unknown(),),
         examples=tuple(
             example
             for each in series[:2]

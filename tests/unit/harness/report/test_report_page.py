@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from timetrial.record import Series
+from timetrial.report.data import GraderFacts
 from timetrial.report.page import render_page
 from timetrial.report.tables import make_sections
 
@@ -83,7 +84,7 @@ def test_the_answer_comes_first_and_needs_no_script(small):
     assert "the best configuration within T seconds" in text
 
 
-def test_hostile_texts_everywhere_stay_text(small, curve, example):
+def test_hostile_texts_everywhere_stay_text(small, curve, example, unknown, grading):
     series = Series(HOSTILE, HOSTILE, 0.8)
     shown = example(series, text=HOSTILE)
     shown = replace(
@@ -102,6 +103,9 @@ def test_hostile_texts_everywhere_stay_text(small, curve, example):
         environment={HOSTILE: {HOSTILE: [HOSTILE]}},
         timings=tuple(replace(timing, model=HOSTILE, environment=HOSTILE) for timing in small.timings[:4]),
         statistics=(replace(small.statistics[0], series=series),),
+        grading=(grading(series, unknown=((HOSTILE, 1),), graders=(HOSTILE,)),),
+        graders=(GraderFacts(task=HOSTILE, role=HOSTILE, name=HOSTILE, policy={HOSTILE: [HOSTILE]}),),
+        unknown_answers=(unknown(task=HOSTILE, problem=HOSTILE, gold=HOSTILE, answer=HOSTILE, reason=HOSTILE),),
     )
     page, clean = Page(render(hostile)), Page(render(small))
     tags = {tag for tag, _ in page.elements}
@@ -140,11 +144,17 @@ def test_the_accounting_is_stated(small):
         assert phrase in text
 
 
-@pytest.mark.parametrize(("correct", "word"), [(True, "right"), (False, "wrong"), (None, "not graded")])
+@pytest.mark.parametrize(("correct", "word"), [(True, "right"), (False, "wrong"), (None, "unknown")])
 def test_examples_say_how_they_were_graded(small, example, correct, word):
     shown = example(Series("llama-1b", "math-500", 0.6), correct=correct)
     text = Page(render(replace(small, examples=(shown,)))).text
     assert f"{word} answers" in text
+
+
+def test_a_failed_generation_is_no_unknown_verdict(small, example):
+    shown = example(Series("llama-1b", "math-500", 0.6), correct=None)
+    shown = replace(shown, completion=replace(shown.completion, finish="error", error="no room"))
+    assert "failed answers" in Page(render(replace(small, examples=(shown,)))).text
 
 
 def test_a_run_of_timings_alone_has_a_page_that_says_so(report):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from timetrial.record import Series
 from timetrial.report.analysis_tables import faster_first, telling_levels
 from timetrial.report.grid import timing_cells
 from timetrial.report.tables import make_sections, render_markdown, timing_tables
@@ -101,7 +102,45 @@ def test_timing_rows_keep_warm_ups_and_prefill_apart(timings):
 
 def test_completions_are_counted_with_their_shares(tables):
     row = tables["What became of the completions"].rows[0]
-    assert row[3:8] == ("51,200", "912 (1.8 %)", "1,204 (2.4 %)", "0", "3 (0.0 %)")
+    assert row[3:6] == ("51,200", "912 (1.8 %)", "0")
+
+
+def test_accuracy_stands_between_unknown_counted_as_wrong_and_as_right(tables):
+    table = tables["How the answers were graded"]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["completions"] == "51,200"
+    assert (row["accuracy, %"], row["at most, %"]) == ("50.0", "75.0")
+    assert row["unknown"] == "12,800 (25.0 %)"
+    assert (row["no answer"], row["cut"], row["failed"]) == ("1,204 (2.4 %)", "796 (1.6 %)", "0")
+    assert row["second opinions"] == "7 (0.0 %)"
+
+
+def test_unknown_answers_are_counted_by_the_kind_of_their_reason(tables, report, grading):
+    table = tables["Why answers are unknown"]
+    assert table.columns == ("model", "task", "not understood", "timed out")
+    assert table.rows[0][2:] == ("12,000", "800")
+    series = Series("llama-1b", "math-500", 0.6)
+    sure = report(grading=(grading(series, unknown=()),), unknown_answers=())
+    titles = {table.title for section in make_sections(sure) for table in section.tables}
+    assert "How the answers were graded" in titles
+    assert not titles & {"Why answers are unknown", "Some answers that the grader could not judge"}
+
+
+def test_an_unknown_answer_stands_beside_the_gold_answer_cut_and_made_visible(report, unknown):
+    long = unknown(answer="1 +\n\u202e" + "9" * 5000, gold=None)
+    data = report(unknown_answers=(unknown(), long, unknown(answer=None)))
+    tables = {table.title: table for section in make_sections(data) for table in section.tables}
+    first, second, third = tables["Some answers that the grader could not judge"].rows
+    assert first == ("math-500 p-17", "20", "twenty-ish", "12", "not understood: twenty-ish")
+    assert second[1] == "-" and second[2].startswith("1 + \\u202e999") and "..." in second[2] and len(second[2]) == 80
+    assert third[2] == "-"
+
+
+def test_who_graded_is_said_with_the_policy(tables):
+    assert tables["Who graded"].rows == (
+        ("math-500", "grader", "math/2", "percent: true; units: forgiven"),
+        ("math-500", "second opinion", "other/1", "-"),
+    )
 
 
 def test_skipped_rules_and_left_out_problems_are_reported(tables):

@@ -1,8 +1,11 @@
 """Writing: the folder holds what was announced, the same bytes each time, and a bad folder is one clear error."""
 
+from dataclasses import replace
+
 import pytest
 
 from timetrial.error import RunError
+from timetrial.record import Series
 from timetrial.report.write import write_report
 
 
@@ -25,6 +28,14 @@ def test_writing_again_gives_the_same_bytes(report, tmp_path):
     first = {path.name: path.read_bytes() for path in write_report(data, tmp_path / "a")}
     assert len(first) == 10
     assert {path.name: path.read_bytes() for path in write_report(data, tmp_path / "b")} == first
+
+
+def test_a_text_that_no_encoding_takes_is_written_all_the_same(small, example, unknown, tmp_path):
+    half = "\ud800 is half of a pair"
+    series = Series("llama-1b", "math-500", 0.6)
+    data = replace(small, examples=(example(series, text=half),), unknown_answers=(unknown(answer=half),))
+    page, tables, *_ = write_report(data, tmp_path)
+    assert "half of a pair" in page.read_text() and "half of a pair" in tables.read_text()
 
 
 def test_files_of_others_are_left_alone(small, tmp_path):

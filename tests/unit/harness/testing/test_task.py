@@ -1,12 +1,11 @@
-"""The fake task keeps the contract of tasks, and the contract catches tasks and graders that do not."""
+"""The fake task keeps the contract of tasks, and the contract catches tasks that do not."""
 
 from itertools import count
 
 import pytest
 
-from timetrial.record import Message, Problem, Prompt, Verdict
-from timetrial.testing import FakeTask, TaskContract
-from timetrial.testing.fake import FakeGrader
+from timetrial.record import Message, Problem, Prompt
+from timetrial.testing import FakeTask, GraderContract, TaskContract
 
 
 class TestFakeTask(TaskContract):
@@ -19,12 +18,6 @@ class Faulty(FakeTask):
     def __init__(self, **instead):
         super().__init__()
         vars(self).update(instead)
-
-
-def graded(**instead):
-    grader = FakeGrader()
-    vars(grader).update(instead)
-    return Faulty(grader=grader)
 
 
 def problems(*golds, **instead):
@@ -67,41 +60,6 @@ FAULTS = {
         always_asks("user"),
         "have the same prompt",
     ),
-    "gold that is wrong": (
-        TaskContract.test_gold_is_correct,
-        graded(grade=lambda gold, answer: Verdict(correct=False)),
-        "gold '11' graded against itself",
-    ),
-    "garbage that is right": (
-        TaskContract.test_nonsense_is_not_correct,
-        graded(grade=lambda gold, answer: Verdict(correct=True)),
-        "was graded correct",
-    ),
-    "doubt without a reason": (
-        TaskContract.test_nonsense_is_not_correct,
-        graded(grade=lambda gold, answer: Verdict(correct=None)),
-        "no reason why",
-    ),
-    "classes that are no text": (
-        TaskContract.test_an_answer_class_is_one_key_per_answer,
-        graded(answer_class=len),
-        "must return a str",
-    ),
-    "classes that change": (
-        TaskContract.test_an_answer_class_is_one_key_per_answer,
-        graded(answer_class=lambda answer: str(next(numbers))),
-        "not equivalent to itself",
-    ),
-    "classes numbered as they come": (
-        TaskContract.test_an_answer_class_does_not_depend_on_the_answers_before,
-        graded(answer_class=lambda answer: f"{answer}/{next(numbers)}"),
-        "after other answers",
-    ),
-    "classes coarser than grades": (
-        TaskContract.test_gold_answers_of_one_class_are_graded_alike,
-        graded(answer_class=lambda answer: "same", grade=lambda gold, answer: Verdict(correct=gold == answer)),
-        "of one class, but graded",
-    ),
 }
 
 
@@ -123,3 +81,14 @@ def test_the_contract_catches(fault):
 def test_the_contract_catches_bad_extraction(extract, message):
     with pytest.raises(AssertionError, match=message):
         TaskContract().test_extraction_survives_any_text(Faulty(extract=extract), " ")
+
+
+def test_the_contract_checks_the_tasks_own_grader_on_its_gold_answers(request):
+    class Contract(TaskContract):
+        pass
+
+    names = [name for name in dir(Contract) if name.startswith("test_")]
+    assert set(names) > {name for name in dir(GraderContract) if name.startswith("test_")}
+    task = FakeTask(num_problems=3)
+    assert Contract.grader.__wrapped__(Contract(), task) is task.grader
+    assert list(Contract.answers.__wrapped__(Contract(), task)) == ["11", "48", "85"]
