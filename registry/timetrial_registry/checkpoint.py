@@ -17,8 +17,7 @@ from timetrial_registry.error import CheckpointError
 CONFIG_FILE = "config.json"
 COMPANION = "mamba_config"
 """The stem of a file beside config.json that published hybrids have, and the key under which its content is given."""
-DESCRIBING_FILES = (
-    "*config.json",
+TOKENIZER_FILES = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -26,6 +25,7 @@ DESCRIBING_FILES = (
     "vocab.*",
     "merges.txt",
 )
+DESCRIBING_FILES = ("*config.json", *TOKENIZER_FILES)
 SAFETENSORS_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLE_FILES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 """Patterns of the files that make a checkpoint; anything else in a folder or a repository is left alone."""
@@ -42,23 +42,37 @@ def resolve(location: str | Path) -> Path:
     Raises:
         CheckpointError: neither a folder nor a Hub id, not on the Hub, not accessible, or not a checkpoint.
     """
-    folder = Path(location).expanduser()
-    if folder.is_dir():
-        weight_files(folder)
-        return folder
-    if folder.exists():
-        raise CheckpointError(f"{folder} is a file: expected a checkpoint folder ({_LAYOUT})")
-    hub_id = _HUB_ID.fullmatch(str(location))
-    if hub_id is None:
-        raise CheckpointError(
-            f"no checkpoint at {str(location)!r}: expected an existing folder, or a Hub id like 'org/name' or "
-            "'org/name@revision'"
-        )
-    folder = _download(hub_id["repository"], hub_id["revision"], (*DESCRIBING_FILES, *SAFETENSORS_FILES))
+    folder = _fetch(location, (*DESCRIBING_FILES, *SAFETENSORS_FILES))
     if not any(folder.glob(SAFETENSORS_FILES[0])) and not any(folder.glob(SAFETENSORS_FILES[-1])):
-        folder = _download(hub_id["repository"], hub_id["revision"], (*DESCRIBING_FILES, *PICKLE_FILES))
+        folder = _fetch(location, (*DESCRIBING_FILES, *PICKLE_FILES))
     weight_files(folder)
     return folder
+
+
+def resolve_tokenizer(location: str | Path) -> Path:
+    """Return the local folder of tokenizer files, downloading them alone if `location` is a Hub id.
+
+    Raises:
+        CheckpointError: neither a folder nor a Hub id, not on the Hub, or without a tokenizer.
+    """
+    folder = _fetch(location, (CONFIG_FILE, *TOKENIZER_FILES))
+    if not has_tokenizer(folder):
+        raise CheckpointError(f"{folder} holds no tokenizer: found {_listing(folder)}; expected tokenizer.json")
+    return folder
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's vocabulary."""
+    return any(path.is_file() for pattern in ("tokenizer.*", "vocab.*") for path in folder.glob(pattern))
+
+
+def resolve_config(location: str | Path) -> dict[str, Any]:  # Any: JSON
+    """Return the parsed config of a checkpoint as `read_config` does, downloading nothing but configs.
+
+    Raises:
+        CheckpointError: neither a folder nor a Hub id, not on the Hub, or without a config.
+    """
+    return read_config(_fetch(location, ("*config.json",)))
 
 
 def read_config(folder: Path) -> dict[str, Any]:  # Any: JSON
@@ -119,6 +133,22 @@ def _listing(folder: Path, limit: int = 8) -> str:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more if names else "nothing"
+
+
+def _fetch(location: str | Path, patterns: Sequence[str]) -> Path:
+    """Return an existing folder as it is, or the folder of a Hub repository's files that match."""
+    folder = Path(location).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointError(f"{folder} is a file: expected a checkpoint folder ({_LAYOUT})")
+    hub_id = _HUB_ID.fullmatch(str(location))
+    if hub_id is None:
+        raise CheckpointError(
+            f"no checkpoint at {str(location)!r}: expected an existing folder, or a Hub id like 'org/name' or "
+            "'org/name@revision'"
+        )
+    return _download(hub_id["repository"], hub_id["revision"], patterns)
 
 
 def _download(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:

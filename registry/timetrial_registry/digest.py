@@ -7,9 +7,10 @@ A checkpoint's digest is the sha256 of a manifest: one line "<sha256 of the file
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from timetrial_registry.checkpoint import DESCRIBING_FILES, weight_files
+from timetrial_registry.checkpoint import DESCRIBING_FILES, TOKENIZER_FILES, weight_files
 
 _CHUNK_BYTES = 1 << 20
 
@@ -29,7 +30,18 @@ def checkpoint_digest(folder: Path) -> str:
     Raises:
         CheckpointError: the folder is no checkpoint.
     """
-    files = {path.name: path for path in weight_files(folder)}
-    files |= {path.name: path for pattern in DESCRIBING_FILES for path in folder.glob(pattern) if path.is_file()}
+    return _manifest_digest({path.name: path for path in weight_files(folder)} | _matching(folder, DESCRIBING_FILES))
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """Return the same of a folder's tokenizer files alone, hexadecimal."""
+    return _manifest_digest(_matching(folder, TOKENIZER_FILES))
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    return {path.name: path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+
+
+def _manifest_digest(files: Mapping[str, Path]) -> str:
     manifest = "".join(f"{file_digest(path)}  {name}\n" for name, path in sorted(files.items()))
     return hashlib.sha256(manifest.encode()).hexdigest()

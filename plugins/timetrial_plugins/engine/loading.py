@@ -35,7 +35,7 @@ def load_model(folder: Path, options: LoadOptions, *, family: str, build: Build)
     with torch.device("meta"):
         module = build(config)
     load_weights(module, folder, device=device, dtype=dtype)
-    tokenizer = ChatTokenizer(folder)
+    tokenizer = ChatTokenizer(options.tokenizer or folder)
     return EngineModel(
         LoadedCheckpoint(
             family=family,

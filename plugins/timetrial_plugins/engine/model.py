@@ -26,7 +26,7 @@ from timetrial_plugins.engine.sampler import Sampler, stream_seed
 from timetrial_plugins.engine.stop import StopStrings
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
-from timetrial_registry.digest import checkpoint_digest
+from timetrial_registry.digest import checkpoint_digest, tokenizer_digest
 
 _STEPS_PER_LOOK = {"cpu": 4, "cuda": 32}  # looking is cheap on a CPU, and stalls an accelerator's queue
 
@@ -80,6 +80,7 @@ class EngineModel:
             "threads": torch.get_num_threads(),
             "kernels": "pytorch-eager",
             "checkpoint_digest": checkpoint_digest(checkpoint.folder),
+            "tokenizer_digest": tokenizer_digest(self.tokenizer.folder),
         }
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class EngineModel:
         placement.synchronize(self._device)
 
     def costs(self, batch: int, context: int) -> StepCost:
-        """Return the cost of one decode step (decoding.md, section 1); every sequence reads its own context."""
+        """Return the cost of one decode step (docs/models.md); every sequence reads its own context."""
         footprint = self._module.footprint
         per_sequence = footprint.kv_bytes_per_token * context + 2 * footprint.state_bytes
         return StepCost(

@@ -2,7 +2,7 @@
 
 Data only; `families.BUILDERS` make modules of them, on the meta device if need be. A hybrid's mamba_config.json stands
 under "mamba_config", where it is put when it is read.
-Facts: models.md, sections 1 to 5.
+Facts: docs/models.md.
 """
 
 from __future__ import annotations

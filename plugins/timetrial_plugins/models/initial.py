@@ -1,6 +1,6 @@
 """Initial values of Mamba layers as their published code draws them, each a function of a random generator.
 
-Facts: models.md, section 4.4; distillation.md, section 1.2.
+Facts: docs/models.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class DecodeState:
 
 
 class Footprint(NamedTuple):
-    """What one decode step of a model reads, writes and multiplies (decoding.md, section 1)."""
+    """What one decode step of a model reads, writes and multiplies (docs/models.md)."""
 
     weight_bytes: int
     """Weights read once per step, whatever the batch."""
@@ -114,6 +114,7 @@ State = TypeVar("State", bound=DecodeState)
 class CausalModule(nn.Module, ABC, Generic[State]):
     """A language model as the engine sees it; parameters have the names of the published checkpoints."""
 
+    config: Any  # Any: each family has a dataclass of its own
     vocab_size: int
     context_length: int | None
     """The most tokens, prompt and completion together, the model was made for; None if nothing bounds them."""

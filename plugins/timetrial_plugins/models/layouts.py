@@ -3,7 +3,7 @@
     fused   mamba.in_proj (z, x, B, C, dt), mha.in_proj (q, k, v), mha.out_proj: M1, and what a module here has
     split   mamba.in_proj_z, in_proj_x, B_proj, C_proj, dt_proj_down; self_attn.q_proj, k_proj, v_proj, o_proj
 
-Mamba-2 layers are always stored fused. Facts: models.md, sections 4.5 and 5.
+Mamba-2 layers are always stored fused. Facts: docs/models.md.
 """
 
 from __future__ import annotations

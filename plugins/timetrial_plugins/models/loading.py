@@ -6,7 +6,7 @@ Everything is compared before anything is read, so one error lists all that does
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,16 +79,46 @@ def load_weights(module: CausalModule[Any], folder: Path, *, device: torch.devic
     Raises:
         CheckpointError: a file cannot be read, or tensors are missing, unexpected or of the wrong shape (all listed).
     """
-    files = [_open(path) for path in weight_files(folder)]
-    found = {name: shape for file in files for name, shape in file.shapes().items()}
-    for name in [name for name in found if any(re.fullmatch(pattern, name) for pattern in module.redundant_tensors)]:
-        del found[name]
-    _check(folder, {name: tuple(target.shape) for name, target in _targets(module, found).items()}, found)
+    files = _files(folder)
+    found = _checked(module, folder, files)
     module.to(dtype).to_empty(device=device)
     targets = _targets(module, found)
     for file in files:
         for name in file.shapes().keys() & found.keys():
             targets[name].copy_(file.read(name))
+
+
+def check_tensors(module: CausalModule[Any], folder: Path) -> None:  # Any: any family's state
+    """Compare a checkpoint's tensors with a module, which may be on the meta device.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected or of the wrong shape (all listed).
+    """
+    _checked(module, folder, _files(folder))
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint folder, as they are stored.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    return {name: file.read(name) for file in _files(folder) for name in file.shapes()}
+
+
+def _files(folder: Path) -> list[TensorFile]:
+    return [_open(path) for path in weight_files(folder)]
+
+
+def _checked(
+    module: CausalModule[Any], folder: Path, files: Iterable[TensorFile]
+) -> dict[str, tuple[int, ...]]:  # Any: any family's state
+    """Return the shapes of the tensors that the module needs, by the checkpoint's names."""
+    found = {name: shape for file in files for name, shape in file.shapes().items()}
+    for name in [name for name in found if any(re.fullmatch(pattern, name) for pattern in module.redundant_tensors)]:
+        del found[name]
+    _compare(folder, {name: tuple(target.shape) for name, target in _targets(module, found).items()}, found)
+    return found
 
 
 def _targets(module: CausalModule[Any], names: Collection[str]) -> dict[str, Tensor]:
@@ -114,7 +144,7 @@ def _open(path: Path) -> TensorFile:
         ) from cause
 
 
-def _check(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+def _compare(folder: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
     """Refuse a checkpoint whose tensors are not exactly the expected ones."""
     problems = [f"missing {name} {list(expected[name])}" for name in sorted(expected.keys() - found.keys())]
     problems += [f"unexpected {name} {list(found[name])}" for name in sorted(found.keys() - expected.keys())]

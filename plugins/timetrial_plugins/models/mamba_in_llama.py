@@ -1,7 +1,7 @@
 """MambaInLlama: a Llama most of whose attention layers have become Mamba layers (arXiv 2408.15237, 2502.20339).
 
 Parameter names are those of the fused layout of the published checkpoints: `mamba.in_proj`, `mha.in_proj`.
-Facts: models.md, sections 4 and 5.
+Facts: docs/models.md.
 Shapes: B batch, T tokens, V vocabulary, D model width; L layers of one kind, R rows allocated.
 """
 

@@ -2,7 +2,7 @@
 
 Both project z | x | B | C | dt from the input, in that order. x and B are projected for fewer heads than C, as values
 and keys of grouped-query attention are, and each of their heads is repeated for the `repeat` neighbours that share it.
-Facts: models.md, sections 4.2, 4.3 and 5.
+Facts: docs/models.md.
 
 Shapes: B batch, T tokens, D model width, E inner width (d_inner), X width of x and B as projected (d_xb), H heads,
 P channels per head, N state size, K convolution width, C convolution channels, R width in front of dt (dt_rank).

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timetrial.hookspec import hookimpl
-from timetrial.protocol import CheckpointSpec, LoadOptions, Model, ModelSpec
+from timetrial.protocol import Architecture, CheckpointSpec, CommandSpec, LoadOptions, Model, ModelSpec
+from timetrial_plugins.models.configurations import named_configurations
+
+if TYPE_CHECKING:
+    import click
 
 Json = Mapping[str, Any]  # Any: JSON
 
 # The temperatures that the paper found best for its models of either size (its section 4).
 _AT_1B, _AT_3B = 0.6, 0.8
 
+_LLAMA_LICENCE = "Llama 3.2 Community License"
 _LLAMBA_DOC = (
     "Cartesia's Llamba-{size}, distilled for general use from {teacher}. It is not the model of the paper, whose own "
     "Llambas were distilled on mathematics and are not published."
@@ -52,14 +57,21 @@ def timetrial_models() -> Sequence[ModelSpec]:
     }
     recognisers = {"llama": _is_llama, "llamba": _is_llamba, "mamba_in_llama": _is_hybrid}
     return [
-        ModelSpec(family=family, load=partial(_load, family), doc=doc, recognises=recognisers[family])
+        ModelSpec(
+            family=family,
+            load=partial(_load, family),
+            doc=doc,
+            recognises=recognisers[family],
+            measure=partial(_measure, family),
+        )
         for family, doc in docs.items()
     ]
 
 
 @hookimpl
 def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
-    """Offer the paper's teachers and what is published of its students and their relatives."""
+    """Offer the paper's teachers, what is published of its students and their relatives, and shapes without weights."""
+    configs = {shape.name: shape.config for shape in named_configurations()}
     teachers = [
         CheckpointSpec(
             name=f"llama-3.2-{size.lower()}",
@@ -67,6 +79,8 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
             doc=f"Meta's Llama-3.2-{size}-Instruct; accept its licence on the Hub first.",
             family="llama",
             temperature=temperature,
+            config=configs[f"llama-3.2-{size.lower()}"],
+            licence=_LLAMA_LICENCE,
         )
         for size, temperature in (("1B", _AT_1B), ("3B", _AT_3B))
     ]
@@ -76,6 +90,9 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
             location=f"cartesia-ai/Llamba-{size}",
             doc=_LLAMBA_DOC.format(size=size, teacher=teacher),
             family="llamba",
+            # The published shape of the 1B is known; the others are read from where they are published.
+            config=configs["llamba-1b"] if size == "1B" else None,
+            tokenizer=f"meta-llama/{teacher}-Instruct",
         )
         for size, teacher in (("1B", "Llama-3.2-1B"), ("3B", "Llama-3.2-3B"), ("8B", "Llama-3.1-8B"))
     ]
@@ -86,10 +103,30 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
             doc=f"{doc[0].upper()}{doc[1:]} (MambaInLlama).",
             family="mamba_in_llama",
             temperature=temperature,
+            licence="MIT" if hub_id == "togethercomputer/M1-3B" else None,
         )
         for hub_id, doc, temperature in _HYBRIDS
     ]
-    return [*teachers, *llambas, *hybrids]
+    published = [*teachers, *llambas, *hybrids]
+    names = {spec.name for spec in published}
+    shapes = [
+        CheckpointSpec(name=shape.name, location=None, doc=shape.doc, family=shape.family, config=shape.config)
+        for shape in named_configurations()
+        if shape.name not in names
+    ]
+    return [*published, *shapes]
+
+
+@hookimpl
+def timetrial_commands() -> Sequence[CommandSpec]:
+    """Offer `timetrial convert`."""
+    return [CommandSpec(name="convert", load=_convert, doc="Write a MambaInLlama checkpoint in its other layout.")]
+
+
+def _convert() -> click.Command:
+    from timetrial_plugins.models.commands import convert
+
+    return convert
 
 
 def _is_llama(config: Json) -> bool:
@@ -103,6 +140,12 @@ def _is_llamba(config: Json) -> bool:
 def _is_hybrid(config: Json) -> bool:
     """Tell a hybrid by the mamba_config.json beside config.json, which is that of the Llama it was made of."""
     return "mamba_config" in config
+
+
+def _measure(family: str, config: Json, dtype: str) -> Architecture:
+    from timetrial_plugins.models.architecture import measure
+
+    return measure(family, config, dtype)
 
 
 def _load(family: str, folder: Path, options: LoadOptions) -> Model:

@@ -1,8 +1,9 @@
-"""Write a module as a checkpoint in its family's published layout."""
+"""Write a module, or a checkpoint of the other layout, as a checkpoint in its family's published layout."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from timetrial.error import UsageError
+from timetrial_plugins.models.hybrid_config import CONVENTIONS, HybridConfig
 from timetrial_plugins.models.layouts import Layout, as_published, convert
 from timetrial_plugins.models.llama import Llama
 from timetrial_plugins.models.llamba import Llamba
+from timetrial_plugins.models.loading import check_tensors, read_tensors
 from timetrial_plugins.models.mamba_in_llama import MambaInLlama
-from timetrial_registry.checkpoint import COMPANION, CONFIG_FILE
+from timetrial_registry.checkpoint import COMPANION, CONFIG_FILE, TOKENIZER_FILES, read_config
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -64,11 +68,51 @@ def export_hybrid(
         CheckpointError: that code cannot compute it.
         OSError: a file cannot be written.
     """
-    config, tensors = as_published(module.config, module.state_dict())
+    _export((module.config, module.state_dict()), folder, layout, dtype, extra or {})
+
+
+def convert_checkpoint(source: Path, folder: Path, *, layout: Layout) -> None:
+    """Write the checkpoint of a hybrid in another folder such that the published code of that layout reads it.
+
+    Every tensor keeps its number format; there and back again gives the same bits.
+
+    Args:
+        source: a checkpoint folder; its tokenizer and generation settings are copied.
+        folder: an empty or new folder.
+        layout: "fused" for M1's code, "split" for that of MambaInLlama.
+
+    Raises:
+        CheckpointError: `source` is no hybrid, does not fit its config, or computes what that code cannot.
+        UsageError: `folder` holds something already.
+        OSError: a file cannot be written.
+    """
+    content = read_config(source)
+    config = HybridConfig.from_json(content)
+    with torch.device("meta"):
+        check_tensors(MambaInLlama(config), source)
+    tensors = read_tensors(source)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: expected a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in (*TOKENIZER_FILES, "generation_config.json"):
+        for path in source.glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+    extra = {name: value for name, value in content.items() if name not in (COMPANION, CONVENTIONS)}
+    _export((config, tensors), folder, layout, None, extra)
+
+
+def _export(
+    hybrid: tuple[HybridConfig, Mapping[str, Tensor]],
+    folder: Path,
+    layout: Layout,
+    dtype: torch.dtype | None,
+    extra: Json,
+) -> None:
+    config, tensors = as_published(*hybrid)
     tensors = convert(tensors, config, to=layout)
     if layout == "split":
         tensors.setdefault("lm_head.weight", tensors["model.embed_tokens.weight"])
-    configs = {CONFIG_FILE: {**config.to_json(), **(extra or {})}, f"{COMPANION}.json": config.companion_json()}
+    configs = {CONFIG_FILE: {**config.to_json(), **extra}, f"{COMPANION}.json": config.companion_json()}
     _write(folder, configs, tensors, dtype)
 
 

@@ -1,7 +1,7 @@
 """Students initialised from a teacher: a Llama's weights carried into a MambaInLlama or a Llamba, tensor by tensor.
 
 Each recipe returns where every tensor of the student came from, and what it draws is a function of the generator.
-Facts: models.md, sections 3.5 and 4.4; distillation.md, section 1.2.
+Facts: docs/models.md.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ class ChatTokenizer:
         """
         from transformers import AutoTokenizer
 
+        self.folder = folder
         try:
             # Any: transformers ships no types
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

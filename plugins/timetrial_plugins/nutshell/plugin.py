@@ -19,5 +19,6 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
             doc="A Llama of 1.7 million parameters, trained on the nutshell task by this package.",
             family="llama",
             temperature=0.8,
+            licence="Apache-2.0",
         )
     ]

@@ -1,0 +1,90 @@
+"""From what a user writes after --model to a checkpoint, its family and its tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import timetrial
+from timetrial.catalog import Catalog, open_catalog
+from timetrial.error import CheckpointError, UnknownNameError
+from timetrial.loading import known_checkpoint, locate_model
+from timetrial.protocol import LoadOptions
+from timetrial.testing import FakeDistribution, FakePlugin
+
+
+class Shelf:
+    """A plugin with one family, which keeps the options it is called with, and some checkpoints."""
+
+    def __init__(self, folder: Path) -> None:
+        self.options: list[LoadOptions] = []
+        self.folder = folder
+
+    def catalog(self, **fields: Any) -> Catalog:
+        @timetrial.hookimpl
+        def timetrial_models() -> Any:
+            return [timetrial.ModelSpec(family="echo", load=self.load, doc="", recognises=lambda config: True)]
+
+        @timetrial.hookimpl
+        def timetrial_checkpoints() -> Any:
+            fields_of_all = {"location": str(self.folder), "doc": "", "family": "echo"} | fields
+            return [timetrial.CheckpointSpec(name="echo-1b", **fields_of_all)]
+
+        plugin = SimpleNamespace(
+            timetrial_models=timetrial_models, timetrial_checkpoints=timetrial_checkpoints, __name__="mine"
+        )
+        return open_catalog([FakePlugin("mine", plugin, FakeDistribution("shelf", "1"))])
+
+    def load(self, folder: Path, options: LoadOptions) -> Any:
+        assert folder == self.folder
+        self.options.append(options)
+        return timetrial.testing.EchoModel()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    folder = tmp_path / "echo"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "echo"}))
+    (folder / "model.safetensors").write_text("")
+    return Shelf(folder)
+
+
+def test_a_checkpoint_is_known_by_its_name_and_by_its_location(shelf: Shelf) -> None:
+    catalog = shelf.catalog(temperature=0.8)
+    for ref in ("echo-1b", str(shelf.folder)):
+        located = locate_model(ref, catalog)
+        assert (located.folder, located.temperature) == (shelf.folder, 0.8)
+    assert known_checkpoint("org/other", catalog) is None
+
+
+def test_an_unknown_name_is_told_the_closest(shelf: Shelf) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'echo-1b'"):
+        locate_model("echo-1", shelf.catalog())
+
+
+def test_a_shape_without_weights_cannot_be_loaded_and_says_so(shelf: Shelf) -> None:
+    with pytest.raises(CheckpointError, match="not published: `timetrial models show echo-1b`"):
+        locate_model("echo-1b", shelf.catalog(location=None, config={"model_type": "echo"}))
+
+
+def test_another_tokenizer_stands_in_only_where_the_checkpoint_brings_none(shelf: Shelf, tmp_path: Path) -> None:
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    (spare / "tokenizer.json").write_text("{}")
+    located = locate_model("echo-1b", shelf.catalog(tokenizer=str(spare)))
+    located.load(LoadOptions(device="cpu"))
+    (shelf.folder / "tokenizer.json").write_text("{}")
+    located.load(LoadOptions(device="cpu"))
+    assert shelf.options == [LoadOptions(device="cpu", tokenizer=spare), LoadOptions(device="cpu")]
+
+
+def test_a_stand_in_without_a_tokenizer_is_refused(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    located = locate_model("echo-1b", shelf.catalog(tokenizer=str(tmp_path / "empty")))
+    with pytest.raises(CheckpointError, match="holds no tokenizer: found nothing"):
+        located.load(LoadOptions())
