@@ -20,8 +20,10 @@ import random
 import resource
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,6 +61,7 @@ UNITS = r"\%|^\circ|\text{ cm}|cm^2| dollars|\text{ and }| or |_5|_{10}| p.m.| m
 MARKUP = r"\{ \} \frac \\ \left \right \boxed{ \begin{pmatrix} \end{pmatrix} <think> </think> #### __import__ [' [["
 CHARACTERS = "{}()[]|,;:.'\"$&\\~\x00\ud800\u202e\u0301\u2212\uff11\u00bd\u221a\u2082"
 SPECIAL = ["final answer is", '["q","1"]', *MARKUP.split(), *CHARACTERS]
+SPELLINGS = (r"\frac", r"\dfrac"), (r"\left", ""), (r"\right", ""), (" ", "  "), (r"\cdot ", "*"), ("\u2212", "-")
 PIECES = ATOMS + FUNCTIONS + OPERATORS + RELATIONS + UNITS + SPECIAL
 
 Item = TypeVar("Item")
@@ -149,14 +152,7 @@ def damaged(text: str, choices: Choices) -> str:
 
 def respelled(text: str, choices: Choices) -> str:
     """Return the text with other spellings that should mean the same, so that pairs of one class are common."""
-    for old, new in (
-        (r"\frac", r"\dfrac"),
-        (r"\left", ""),
-        (r"\right", ""),
-        (" ", "  "),
-        (r"\cdot ", "*"),
-        ("\u2212", "-"),
-    ):
+    for old, new in SPELLINGS:
         if choices.number(2):
             text = text.replace(old, new)
     return choices.one_of(("{}", "${}$", " {}.", "{{{}}}", r"\displaystyle {}")).replace("{}", text)
@@ -299,15 +295,14 @@ class Hunt:
         program += "print(json.dumps([answer_class(text) for text in json.load(sys.stdin)]))"
         texts = list(self.classes)
         environment = {**os.environ, "PYTHONHASHSEED": "1"}
-        given = json.dumps(texts)
-        done = subprocess.run(
-            [sys.executable, "-c", program], input=given, capture_output=True, text=True, env=environment
-        )
-        done.check_returncode()
-        for text, other in zip(texts, json.loads(done.stdout), strict=True):
+        command = [sys.executable, "-c", program]
+        output = subprocess.check_output(command, input=json.dumps(texts), text=True, env=environment)
+        for text, other in zip(texts, json.loads(output), strict=True):
             if other != self.classes[text]:
-                self.seen["another process, another class", ""] += 1
-                self.write(Broken("another process, another class", "", other), text, "")
+                broken = Broken("another process, another class", str(self.rules.grading.key(text)[0]), other)
+                self.seen[broken[:2]] += 1
+                if self.seen[broken[:2]] <= MAX_ALIKE:
+                    self.write(broken, text, "")
 
     def summary(self) -> str:
         failures = sum(self.seen.values())
@@ -319,7 +314,9 @@ def hunt_with_hypothesis(hunt: Hunt, minutes: float, seed: int) -> None:
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
+    from hypothesis.configuration import set_hypothesis_home_dir
 
+    set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # it would leave a folder here
     clock = MonotonicClock()
     end_s = clock.now() + 60 * minutes
     batch = settings(
@@ -338,15 +335,12 @@ def hunt_with_hypothesis(hunt: Hunt, minutes: float, seed: int) -> None:
         attempt()
 
 
-def hunt_with_atheris(out: Path, minutes: float, seed: int, report: Any) -> None:
-    """Run in a process of its own, since libFuzzer ends the process when the time is up."""
-    import atexit
-
+def hunt_with_atheris(out: Path, minutes: float, seed: int, report: Connection) -> None:
+    """Run in a process of its own, since libFuzzer never gives the control back."""
     import atheris
 
     with atheris.instrument_imports(include=["timetrial_plugins.grading"]):
         hunt = Hunt(out)
-    atexit.register(lambda: report.send((hunt.summary(), sum(hunt.seen.values()))))
     end_s = hunt.rules.clock.now() + 60 * minutes
 
     def attempt(data: bytes) -> None:
@@ -364,9 +358,7 @@ def run_atheris(out: Path, minutes: float, seed: int) -> tuple[str, int]:
     try:
         importlib.import_module("atheris")
     except ImportError:
-        sys.exit(
-            "--engine atheris: atheris is not installed. Install it (pip install atheris) or use --engine hypothesis."
-        )
+        sys.exit("--engine atheris: it is not installed. Install it (pip install atheris) or use --engine hypothesis.")
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=hunt_with_atheris, args=(out, minutes, seed, sender))

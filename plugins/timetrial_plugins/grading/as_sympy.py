@@ -107,11 +107,13 @@ def _divide(a: Expression, b: Expression) -> Expression:
 
 
 def _power(base: Expression, exponent: Expression) -> Expression:
-    if not exponent.is_Rational or not base.is_Rational:
+    if not exponent.is_Rational or not base.is_number:
         return base**exponent
-    if base < 0 and exponent.q > 1 and exponent.q % 2 == 1:
+    if base.is_negative and exponent.q > 1 and exponent.q % 2 == 1:
         root = _power(-base, exponent)  # the real root, as it is meant in school mathematics
         return -root if exponent.p % 2 else root
+    if not base.is_Rational:
+        return base**exponent
     if base in (-1, 0, 1) or abs(exponent) * _bits(base) <= MAX_BITS:
         return base**exponent
     if base < 0 and exponent.q > 1:

@@ -29,7 +29,7 @@ _BARE = re.compile(
 _END_OF_SENTENCE = re.compile(r"[.?!](?:\s|\Z)")
 _MARKS = re.compile(r"\\(?:q?quad(?![a-zA-Z])|text|[^a-zA-Z])|[\s$,;{}()\[\]|+*/&~_-]+")
 _TALK = re.compile(
-    r"(?:[\s${}~\[\]<>]|\\[ ,;:!]|\\(?:text|mathrm|mbox)(?![a-z])"
+    r"(?:[\s${}~\[\]<>]|\\[ ,;:!]|\\(?:text|mathrm|mbox)(?![a-z])|\\[hv]?phantom\{[^{}]*+\}"
     r"|\.\.\.|\\[lc]?dots|\?|(?:(?:your|final)\s+)?answer)*+",
     re.IGNORECASE,
 )

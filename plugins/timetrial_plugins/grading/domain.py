@@ -23,12 +23,16 @@ def agree_where_real(one: Node, other: Node) -> bool | None:
     names = variables(one) | variables(other)
     if len(names) > MAX_NAMES or any(functions(node) or _has_i(node) for node in (one, other)):
         return None
+    num_compared = 0
     for signs in product((1, -1), repeat=len(names)):
         at = {name: ("number", sign * unremarkable(name)) for name, sign in zip(sorted(names), signs, strict=True)}
         values = [_real_value(substituted(node, at)) for node in (one, other)]
-        if None not in values and values[0] != values[1]:
+        if None in values:
+            continue
+        if values[0] != values[1]:
             return False
-    return True
+        num_compared += 1
+    return True if num_compared else None
 
 
 def _has_i(node: Node) -> bool:

@@ -78,10 +78,10 @@ class Evaluation:
         "absolutes",
         "arithmetic",
         "bound",
+        "has_sign",
         "is_stepwise",
         "num_names",
         "numbers",
-        "plus_minus",
         "probe",
         "result",
         "side",
@@ -101,8 +101,8 @@ class Evaluation:
         """Whether there are functions of names that a few probes tell nothing about."""
         self.absolutes: dict[int, set[int]] = {}
         """The signs of what stands between the bars of each absolute value of names."""
-        self.plus_minus: dict[int, str] = {}
-        """The plus-minus signs."""
+        self.has_sign = False
+        """Whether there is a plus-minus."""
         self.result = self.value(node)
         if arithmetic.has_rounded:
             arithmetic.check_shade()
@@ -164,7 +164,7 @@ class Evaluation:
         return negative(self.value(node[1]))
 
     def _plus_minus(self, node: Node) -> Value:
-        self.plus_minus[id(node)] = node[0]
+        self.has_sign = True
         value = self.value(node[1])
         return value if (self.side > 0) == (node[0] == "+-") else negative(value)
 

@@ -42,6 +42,8 @@ def parse(tokens: list[str]) -> Node:
     """
     if len(tokens) > MAX_TOKENS:
         raise Unreadable(f"a formula of more than {MAX_TOKENS} symbols")
+    if tokens.count(r"\pm") > 1 and r"\mp" not in tokens:
+        raise Unreadable("several plus-minus signs, which need not agree")
     return Parser(tokens).whole()
 
 

@@ -39,32 +39,27 @@ def node_key(node: Node) -> Key:
     """
     try:
         fuel = Fuel()
-        key, signs = _key(node, 1, fuel)
-        if not signs:
-            return key
-        if len(signs) > 1 and "-+" not in signs:
-            raise Undefined("several plus-minus signs, which need not agree")
-        return set_key([key, _key(node, -1, fuel)[0]])
+        key, has_sign = _key(node, 1, fuel)
+        return set_key([key, _key(node, -1, fuel)[0]]) if has_sign else key
     except Undefined as error:
         raise Unreadable(str(error)) from error
 
 
-def _key(node: Node, side: int, fuel: Fuel) -> tuple[Key, list[str]]:
-    """Return the key for one side of the plus-minus signs, and these signs."""
+def _key(node: Node, side: int, fuel: Fuel) -> tuple[Key, bool]:
+    """Return the key for one side of the plus-minus signs, and whether there are any."""
     first = evaluation(node, 0, side, fuel)
-    signs = list(first.plus_minus.values())
     if not first.num_names:
-        return number_key(first.result), signs
+        return number_key(first.result), first.has_sign
     evaluations = [first, *(evaluation(node, probe, side, fuel) for probe in range(1, NUM_PROBES))]
     bars = set().union(*(each.absolutes for each in evaluations))
     if any(len(set().union(*(each.absolutes.get(bar, ()) for each in evaluations))) < 2 for bar in bars):
         raise Undefined("an absolute value of what is never, or always, negative at the probes")
     texts = [fingerprint(each.result) for each in evaluations]
     if len(set(texts)) == 1 and not first.is_stepwise:
-        return number_key(first.result), signs
+        return number_key(first.result), first.has_sign
     digests = digest(texts[:NEGATIVE_PROBE]), digest(texts[NEGATIVE_PROBE:])
     kind = " ".join(["sum", *sorted(first.whole_names)] if first.whole_names else ["step"] if first.is_stepwise else [])
-    return (("raw", f"{kind} {' '.join(digests)}") if kind else ("expr", *digests)), signs
+    return (("raw", f"{kind} {' '.join(digests)}") if kind else ("expr", *digests)), first.has_sign
 
 
 def digest(texts: list[str]) -> str:

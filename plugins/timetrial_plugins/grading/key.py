@@ -76,7 +76,7 @@ def read(answer: str) -> Reading:
             key = _key(tokenize(normalise(answer)))
         return Reading(key, None)
     except Unreadable as error:
-        return Reading(("raw", _shortened("".join(answer.split()))), str(error))
+        return Reading(("raw", _shortened(_as_written(answer))), str(error))
 
 
 def key(answer: str) -> Key:
@@ -100,6 +100,15 @@ def _plain_key(number: re.Match[str]) -> Key:
         return ("q", str(Fraction(f"{sign}{digits}{decimals}")))
     digits = digits.lstrip("0")
     return ("q", sign + digits if digits else "0")
+
+
+def _as_written(answer: str) -> str:
+    """Return an answer that is not understood in one spelling, as far as even that can be told."""
+    try:
+        tokens = strip_group(tokenize(normalise(answer)))
+    except Unreadable:
+        tokens = []
+    return " ".join(tokens) or "".join(answer.split())
 
 
 def _shortened(text: str) -> str:

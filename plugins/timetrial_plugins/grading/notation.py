@@ -38,7 +38,7 @@ _DROPPED = frozenset(
 ) | {r"\$", "$", '"', "`"}
 _RENAMED = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
-    r"\times": "*", r"\cdot": "*", r"\ast": "*", "**": "^", r"\div": "/", r"\over": "/", r"\%": "%", r"\colon": ":",
+    r"\times": "*", r"\cdot": "*", r"\ast": "*", "**": "^", r"\div": "/", r"\%": "%", r"\colon": ":",
     r"\le": "<=", r"\leq": "<=", r"\leqslant": "<=", "=<": "<=", r"\ge": ">=", r"\geq": ">=", r"\geqslant": ">=",
     r"\lt": "<", r"\gt": ">", r"\ne": "!=", r"\neq": "!=", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lvert": "|",
     r"\rvert": "|", r"\vert": "|", r"\mid": "|", r"\lbrack": "[", r"\rbrack": "]", r"\circ": r"\deg",

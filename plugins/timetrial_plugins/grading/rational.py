@@ -10,8 +10,9 @@ Rational = int | Fraction
 Rough = tuple[int, int, int, int]
 """A binary number as mpmath's libmp holds it: sign, mantissa, exponent and bits of the mantissa."""
 
-COMMON_BITS = 20
-"""Of the denominators of rational numbers that are recognised: up to a million."""
+_DENOMINATOR_BITS = 20
+"""Of rational numbers that are recognised: denominators up to a million."""
+_WIDTH = 2 * _DENOMINATOR_BITS + 6
 _AGREEING_BITS = 275
 """A rough number is a rational one if they agree in so many bits."""
 _MAX_STRIPPED_BITS = 4_000
@@ -66,25 +67,23 @@ def _integer_root(value: int, degree: int) -> int | None:
     return root if root**degree == value else None
 
 
-def recognised(number: Rough, denominator_bits: int = COMMON_BITS) -> Rational | None:
+def recognised(number: Rough) -> Rational | None:
     """Return the rational number that a rough number is, as far as its digits tell; None if it seems irrational.
 
-    The numerator may have 200 bits. A fraction p/q is found if it is a convergent of the number's continued fraction:
-    of its first 2n bits, where q has n, so that the search stays short.
+    The numerator may have 200 bits, the denominator 20. It is a convergent of the number's continued fraction, of which
+    the leading bits are enough to find it.
     """
     sign, mantissa, exponent, bits = number
     magnitude = bits + exponent
-    if not -denominator_bits < magnitude < 200:
+    if not -_DENOMINATOR_BITS < magnitude < 200:
         return 0 if mantissa == 0 else None
     mantissa = int(mantissa)  # it may be of another library's type
     if exponent >= 0:
         return -(mantissa << exponent) if sign else mantissa << exponent
     shift = -exponent
     whole = mantissa >> shift
-    width = 2 * denominator_bits + 6
     fraction = mantissa - (whole << shift)
-    leading = fraction >> (shift - width) if shift > width else fraction << (width - shift)
-    found = _convergent(leading, width, denominator_bits)
+    found = _convergent(fraction >> (shift - _WIDTH) if shift > _WIDTH else fraction << (_WIDTH - shift))
     if found is None:
         return None
     numerator, denominator = found
@@ -96,10 +95,10 @@ def recognised(number: Rough, denominator_bits: int = COMMON_BITS) -> Rational |
     return numerator if denominator == 1 else Fraction(numerator, denominator)
 
 
-def _convergent(leading: int, width: int, denominator_bits: int) -> tuple[int, int] | None:
+def _convergent(leading: int) -> tuple[int, int] | None:
     """Return p and q with p/q near leading / 2^width, if q has no more bits than are allowed."""
-    above, below = 1 << width, leading
-    limit, negligible = 1 << denominator_bits, 1 << (denominator_bits + 1)
+    above, below = 1 << _WIDTH, leading
+    limit, negligible = 1 << _DENOMINATOR_BITS, 1 << (_DENOMINATOR_BITS + 1)
     before_p, p, before_q, q = 1, 0, 0, 1
     while below > negligible:
         quotient, rest = divmod(above, below)

@@ -17,7 +17,7 @@ from timetrial_plugins.grading.calls import without_eq
 from timetrial_plugins.grading.domain import agree_where_real
 from timetrial_plugins.grading.equations import same_solutions
 from timetrial_plugins.grading.expression import Node, parse
-from timetrial_plugins.grading.formula import has_names
+from timetrial_plugins.grading.formula import has_names, may_be_equal
 from timetrial_plugins.grading.key import MEMO_SIZE, Reading, answer_class, read
 from timetrial_plugins.grading.leniency import Gold, forgives
 from timetrial_plugins.grading.notation import Unreadable, normalise, tokenize
@@ -121,7 +121,7 @@ def _judge_formulas(gold: _Formula, answer: _Formula, policy: Policy) -> Verdict
     # sympy is slow to import, and few pairs come this far
     from timetrial_plugins.grading.opinion import symbolic_verdict
 
-    return symbolic_verdict(gold.text, answer.text)
+    return symbolic_verdict(gold.text, answer.text, domain=policy.domain)
 
 
 def _judge_equations(gold: str, answer: str) -> Verdict:
@@ -147,7 +147,7 @@ def are_different(gold: Key, answer: Key) -> bool:
 
     Formulas that agree for positive names need not differ, and what is not understood shows nothing.
     """
-    if gold == answer or "raw" in (gold[0], answer[0]):
+    if gold == answer or "raw" in (gold[0], answer[0]) or may_be_equal(gold, answer):
         return False
     if gold[0] == answer[0] == "expr":
         return bool(gold[1] != answer[1])

@@ -36,6 +36,7 @@ MATH = [
     (r"Use \boxed{answer}. So \boxed{3}. Boxes like \boxed{} or \boxed{...}", "3", "talk about boxes is no box"),
     (r"\boxed{}", None, "nothing in it"),
     (r"\boxed{ } \boxed{\text{answer}} \boxed{?}", None, "nothing but placeholders"),
+    (r"$2^3 = \boxed{8}$, not $\boxed{\phantom{2}}$", "8", "the blank of a MATH problem, echoed"),
     (r"it is boxed: {5}, or \boxedness{5}", None, "the word"),
     (r"\boxed{\boxed{5}}", "5", "a box in a box"),
     (r"\boxed{5}. That took 3 steps, 2 minutes.", "5", "numbers behind it"),
