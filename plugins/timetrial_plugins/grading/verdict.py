@@ -29,6 +29,7 @@ __all__ = ["Grader", "answer_class", "cluster", "grade"]
 
 _RIGHT = Verdict(correct=True)
 _WRONG = Verdict(correct=False)
+_POSITIVE_ONLY = Verdict(correct=None, reason="undecided: equal for positive values of the names only")
 _DEFAULT = Policy()
 
 
@@ -95,6 +96,11 @@ def _grade(gold: str, answer: str, policy: Policy) -> Verdict:
     return _judge_formulas(formulas[0], formulas[1], policy)
 
 
+def _has_bars(node: Node) -> bool:
+    """Whether a formula speaks of an absolute value, and so of signs."""
+    return node[:2] == ("call", "abs") or any(_has_bars(part) for part in node[1:] if isinstance(part, tuple))
+
+
 class _Formula(NamedTuple):
     text: str
     key: Key
@@ -116,8 +122,10 @@ def _judge_formulas(gold: _Formula, answer: _Formula, policy: Policy) -> Verdict
     """Judge two formulas that their keys could not decide."""
     if gold.key[0] == answer.key[0] == "expr":
         agree = agree_where_real(gold.node, answer.node)
+        if agree:
+            return _RIGHT if policy.domain else _WRONG
         if agree is not None:
-            return _RIGHT if agree and policy.domain else _WRONG
+            return _WRONG if _has_bars(gold.node) or _has_bars(answer.node) else _POSITIVE_ONLY
     # sympy is slow to import, and few pairs come this far
     from timetrial_plugins.grading.opinion import symbolic_verdict
 
