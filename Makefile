@@ -24,6 +24,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/grading.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate_cli.py
