@@ -1,8 +1,14 @@
-"""Tokens per second of the engine against transformers.generate: same weights, prompt, batch, lengths and sampling.
+"""Tokens per second of the engine against transformers.generate, in one run, both sides taking turns.
 
-Both sample at temperature 1 from all tokens and ignore the end of sequence. A repeat is the whole call, the reading
-of the prompt included; both sides take turns, and medians are compared.
-Usage: python benchmarks/generate.py [--batches 1,16,64,256] [--new-tokens 100] [--repeats 3] [--json]
+Fixed length: random models of about 5 million parameters sample a fixed number of tokens at temperature 1 and ignore
+the end of sequence. The Llama meets the same weights in transformers; the others meet transformers' own Mamba-2 of the
+same size, for scale. End to end: 64 completions of each of some problems end where they end, or at four times the fixed
+length; only tokens up to the end count. The random Llama ends by chance (four of its tokens do), so that lengths spread
+as those of real models do; the completions of a problem by the shipped model have nearly the same length. A repeat is
+the whole call, the reading of the prompt included; medians are compared. "outside" is the share of the engine's seconds
+that are not spent in the model.
+Usage: python benchmarks/generate.py [--families llama,llamba,mamba_in_llama] [--batches 1,16,64,256]
+       [--prompt-tokens 128] [--new-tokens 128] [--problems 4] [--repeats 3] [--json]
 """
 
 from __future__ import annotations
@@ -11,145 +17,241 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import save_file
 
+import timetrial_plugins
 from timetrial.clock import MonotonicClock
-from timetrial.protocol import Request, Sampling
+from timetrial.protocol import LoadOptions, Request, Sampling
 from timetrial.record import Message, Prompt
+from timetrial_plugins.engine.loading import load_model
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
-from timetrial_plugins.models.llama import Llama, LlamaConfig
-from timetrial_plugins.models.loading import load_weights
+from timetrial_plugins.models.families import BUILDERS
+from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.saving import save_weights
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_plugins.nutshell.generator import test_problems
 from timetrial_plugins.nutshell.tokenizer import write_tokenizer
 
-SIZE = {
-    "hidden_size": 192,
-    "intermediate_size": 512,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 6,
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "intermediate_size": 768,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
     "num_key_value_heads": 2,
     "head_dim": 32,
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 1024,
     "tie_word_embeddings": True,
 }
+HYBRID = LLAMA | {
+    "mamba_config": {"ssm_cfg": {"expand": 1}, "d_xb": 64, "intermediate_size": 768, "attn_layers": [2, 5]}
+}
+LLAMBA = {
+    "d_model": 256,
+    "n_layer": 6,
+    "tie_embeddings": True,
+    "mlp_cfg": {"intermediate_size": 704},
+    "ssm_cfg": {"d_state": 32, "n_v_heads": 8, "n_qk_heads": 8},
+}
+SIZES = {"llama": LLAMA, "llamba": LLAMBA, "mamba_in_llama": HYBRID}
+MAMBA2 = {"hidden_size": 256, "num_hidden_layers": 10, "num_heads": 8, "head_dim": 64, "n_groups": 1, "state_size": 64}
+MOST_MAMBA2_ROWS = 16  # on a CPU transformers' Mamba-2 gets no faster with more, and takes minutes
+SHIPPED = Path(timetrial_plugins.__file__).parent / "nutshell" / "llama"
+COMPLETIONS, ENDS = 64, frozenset(range(100, 104))  # end to end; any four of the random model's 583 tokens end it
 
 
-def make_checkpoint(folder: Path) -> None:
-    """Write a random Llama of the nutshell's size; how fast it is does not depend on what it has learnt."""
+class Side(NamedTuple):
+    """What the engine is compared with: `run` generates and returns the number of new tokens."""
+
+    name: str
+    run: Callable[[], int]
+
+
+class Timed:
+    """Seconds spent in a module's prefill and step."""
+
+    def __init__(self, module: CausalModule[Any]) -> None:  # Any: any family's state
+        self.seconds, self._clock = 0.0, MonotonicClock()
+        for name in ("prefill", "step"):
+            setattr(module, name, partial(self._call, getattr(module, name)))
+
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:  # Any: whatever the method takes
+        start = self._clock.now()
+        result = method(*arguments)
+        self.seconds += self._clock.now() - start
+        return result
+
+
+def random_model(family: str, folder: Path, ends: frozenset[int] = frozenset()) -> EngineModel:
+    """Make a random model that tokens `ends` end, and write it; speed does not depend on what it has learnt."""
     write_tokenizer(folder)
     vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-    config = LlamaConfig.from_json(SIZE | {"vocab_size": len(vocabulary)})
-    module = Llama(config)
+    module: Any = BUILDERS[family](SIZES[family] | {"vocab_size": len(vocabulary)})  # Any: each family's own state
     module.initialise(torch.Generator().manual_seed(0))
-    (folder / "config.json").write_text(json.dumps(config.to_json()))
-    save_file(module.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def load_ours(folder: Path) -> EngineModel:
-    """Load the engine's model without an end-of-sequence token."""
-    with torch.device("meta"):
-        module = Llama(LlamaConfig.from_json(json.loads((folder / "config.json").read_text())))
-    device, dtype = torch.device("cpu"), torch.float32
-    load_weights(module, folder, device=device, dtype=dtype)
+    save_weights(module, folder)
     return EngineModel(
         LoadedCheckpoint(
-            family="llama",
+            family=family,
             folder=folder,
             module=module.eval(),
             tokenizer=ChatTokenizer(folder),
-            eos_ids=frozenset(),
-            device=device,
-            dtype=dtype,
+            eos_ids=ends,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
         )
     )
 
 
-def run_ours(model: EngineModel, prompt: Prompt, batch: int, new_tokens: int) -> int:
-    """Generate; return the number of new tokens."""
-    requests = [Request(prompt=prompt, sample=sample) for sample in range(batch)]
-    sampling = Sampling(temperature=1.0, max_tokens=new_tokens)
+def run_ours(model: EngineModel, prompts: list[Prompt], batch: int, sampling: Sampling) -> int:
+    """Generate `batch` completions of each prompt; return the number of new tokens."""
+    requests = [Request(prompt=prompt, sample=sample) for prompt in prompts for sample in range(batch)]
     return sum(generation.num_tokens for generation in model.generate(requests, sampling, batch_size=batch))
 
 
-def run_theirs(model: Any, tokens: list[int], batch: int, new_tokens: int) -> int:  # Any: a transformers model
-    """Generate; return the number of new tokens."""
-    prompt = torch.tensor([tokens]).expand(batch, -1)
-    output = model.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=new_tokens,
-        min_new_tokens=new_tokens,
-        eos_token_id=None,
-    )
-    return int(output[:, prompt.shape[1] :].numel())
+def run_theirs(
+    model: Any, prompts: list[list[int]], batch: int, sampling: Sampling, ends: list[int] | None = None
+) -> int:  # Any: a transformers model
+    """Do the same, one prompt after the other."""
+    num_tokens = 0
+    for tokens in prompts:
+        prompt = torch.tensor([tokens]).expand(batch, -1)
+        output = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=True,
+            temperature=sampling.temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=sampling.max_tokens,
+            eos_token_id=ends,
+            pad_token_id=0,
+        )
+        is_end = torch.isin(output[:, prompt.shape[1] :], torch.tensor(ends or [-1]))
+        num_tokens += int((is_end.cumsum(dim=1) - is_end.long() == 0).sum())
+    return num_tokens
 
 
-def measure(ours: Callable[[], int], theirs: Callable[[], int], repeats: int) -> dict[str, float]:
-    """Return both medians of tokens per second and their ratio, after one warm-up each."""
+def compare(timed: Timed, ours: Callable[[], int], theirs: Side | None, repeats: int) -> dict[str, Any]:
+    """Return medians of tokens per second, and their ratio, after one warm-up each."""
     clock = MonotonicClock()
-    rates: dict[str, list[float]] = {"timetrial": [], "transformers": []}
+    sides = {"timetrial": ours} | ({"peer": theirs.run} if theirs else {})
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    outside = []
     for repeat in range(repeats + 1):
-        for side, run in zip(rates.values(), (ours, theirs), strict=True):
-            start = clock.now()
+        for side, run in sides.items():
+            timed.seconds, start = 0.0, clock.now()
             num_tokens = run()
             elapsed_s = clock.now() - start
             if repeat:
-                side.append(num_tokens / elapsed_s)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    return medians | {"ratio": medians["timetrial"] / medians["transformers"]}
+                rates[side].append(num_tokens / elapsed_s)
+                outside += [1 - timed.seconds / elapsed_s] if side == "timetrial" else []
+    medians = {side: statistics.median(values) for side, values in rates.items()}
+    row = {"timetrial": medians["timetrial"], "outside": statistics.median(outside)}
+    if theirs is None:
+        return row
+    return row | {"peer": medians["peer"], "ratio": medians["timetrial"] / medians["peer"], "against": theirs.name}
+
+
+def fixed_length(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a row for each family and batch."""
+    sampling = Sampling(temperature=1.0, max_tokens=arguments.new_tokens)
+    for family in arguments.families.split(","):
+        with tempfile.TemporaryDirectory() as name:
+            model = random_model(family, Path(name))
+            if family == "llama":
+                peer = transformers.LlamaForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
+            else:
+                config = transformers.Mamba2Config(vocab_size=model._module.vocab_size, **MAMBA2)
+                peer = transformers.Mamba2ForCausalLM(config).eval()
+        timed, (prompt, tokens) = Timed(model._module), prompt_of(model, arguments.prompt_tokens)
+        for batch in map(int, arguments.batches.split(",")):
+            ours = partial(run_ours, model, [prompt], batch, sampling)
+            theirs = Side(type(peer).__name__, partial(run_theirs, peer, [tokens], batch, sampling))
+            is_slow = family != "llama" and batch > MOST_MAMBA2_ROWS
+            yield {"case": family, "batch": batch} | compare(
+                timed, ours, None if is_slow else theirs, arguments.repeats
+            )
+
+
+def end_to_end(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a row for the random Llama, whose lengths spread widely, and one for the shipped model, whose do not."""
+    sampling = Sampling(temperature=1.0, max_tokens=4 * arguments.new_tokens)
+    with tempfile.TemporaryDirectory() as name:
+        model = random_model("llama", Path(name), ENDS)
+        yield {"case": "ends by chance"} | sample_all(model, name, sorted(ENDS), sampling, arguments)
+    options = LoadOptions(device="cpu", dtype="float32")
+    model = load_model(SHIPPED, options, family="llama", build=BUILDERS["llama"])
+    yield {"case": "shipped model"} | sample_all(model, SHIPPED, [5], replace(sampling, temperature=0.8), arguments)
+
+
+def sample_all(
+    model: EngineModel, folder: Path | str, ends: list[int], sampling: Sampling, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Compare the sampling of 64 completions of each problem until they end."""
+    peer = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    problems = test_problems()
+    some = [problems[index * len(problems) // arguments.problems] for index in range(arguments.problems)]
+    prompts = [Prompt(problem=problem.id, messages=(Message("user", problem.text),)) for problem in some]
+    tokens = [model.tokenizer.encode(model.tokenizer.render(prompt)) for prompt in prompts]
+    ours = partial(run_ours, model, prompts, COMPLETIONS, sampling)
+    theirs = Side(type(peer).__name__, partial(run_theirs, peer, tokens, COMPLETIONS, sampling, ends))
+    return {"batch": COMPLETIONS} | compare(Timed(model._module), ours, theirs, arguments.repeats)
+
+
+def prompt_of(model: EngineModel, num_tokens: int) -> tuple[Prompt, list[int]]:
+    """Return a prompt of about that many tokens, and its tokens."""
+    problem, text = test_problems()[100], ""
+    while True:
+        text += f"{problem.text} "
+        prompt = Prompt(problem=problem.id, messages=(Message("user", text),))
+        tokens = model.tokenizer.encode(model.tokenizer.render(prompt))
+        if len(tokens) >= num_tokens:
+            return prompt, tokens
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", default=",".join(SIZES))
     parser.add_argument("--batches", default="1,16,64,256")
-    parser.add_argument("--new-tokens", type=int, default=100)
+    parser.add_argument("--prompt-tokens", type=int, default=128)
+    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--problems", type=int, default=4, help="of the end-to-end case; 0 leaves it out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    problem = test_problems()[100]
-    prompt = Prompt(problem=problem.id, messages=(Message("user", problem.text),))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_checkpoint(folder)
-        ours = load_ours(folder)
-        theirs = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokens = ours.tokenizer.encode(ours.tokenizer.render(prompt))
-    new_tokens = arguments.new_tokens
-    rows = [
-        {"batch": batch}
-        | measure(
-            partial(run_ours, ours, prompt, batch, new_tokens),
-            partial(run_theirs, theirs, tokens, batch, new_tokens),
-            arguments.repeats,
-        )
-        for batch in map(int, arguments.batches.split(","))
-    ]
-    facts = {"prompt_tokens": len(tokens), "new_tokens": new_tokens, "threads": torch.get_num_threads()}
+    rows = list(fixed_length(arguments)) if arguments.families else []
+    if arguments.problems:
+        rows += end_to_end(arguments)
+    threads = torch.get_num_threads()
     if arguments.json:
-        print(json.dumps(facts | {"tokens_per_second": rows}))
+        print(json.dumps({"arguments": vars(arguments), "threads": threads, "rows": rows}))
     else:
-        show(rows, facts)
+        show(rows, threads)
 
 
-def show(rows: list[dict[str, float]], facts: dict[str, int]) -> None:
+def show(rows: list[dict[str, Any]], threads: int) -> None:
     """Print the rates as a table."""
-    table = Table(*rows[0], title="tokens per second", caption=", ".join(f"{k}: {v}" for k, v in facts.items()))
+    forms = {
+        "case": "",
+        "batch": "",
+        "timetrial": ",.0f",
+        "peer": ",.0f",
+        "ratio": ".2f",
+        "outside": ".1%",
+        "against": "",
+    }
+    table = Table(*forms, title="tokens per second", caption=f"{threads} threads")
     for row in rows:
-        table.add_row(*(f"{value:,.2f}" if name == "ratio" else f"{value:,.0f}" for name, value in row.items()))
+        table.add_row(*(format(row[name], form) if name in row else "-" for name, form in forms.items()))
     Console().print(table)
 
 

@@ -70,18 +70,23 @@ class Sampler:
         `streams` and `positions` (B,) say which random number each row takes. Greedy rows take the lowest of equally
         likely tokens.
         """
+        return self.draw_with(logits, uniforms(streams, positions))
+
+    def draw_with(self, logits: Tensor, numbers: Tensor) -> Tensor:
+        """Do the same with the random numbers (B,) at hand."""
         if self._sampling.temperature == 0:
             best, tokens = logits.max(dim=-1)
             return tokens.masked_fill_(~best.isfinite(), -1)
         cumulative = self.probabilities(logits).cumsum(dim=-1, dtype=torch.float64)
         total = cumulative[:, -1]
-        targets = uniforms(streams, positions) * total
+        targets = numbers * total
         tokens = torch.searchsorted(cumulative, targets[:, None], right=True)[:, 0]
         return tokens.masked_fill_(~total.isfinite(), -1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return what tokens are drawn with, (B, V) float32: 0 where excluded, the rest not renormalised."""
-        probabilities = torch.softmax(logits / self._sampling.temperature, dim=-1)
+        temperature = self._sampling.temperature
+        probabilities = torch.softmax(logits if temperature == 1 else logits / temperature, dim=-1)
         top_k, top_p = self._sampling.top_k, self._sampling.top_p
         if top_k == -1 and top_p == 1:
             return probabilities

@@ -1,22 +1,24 @@
 """Causal grouped-query attention with rotary positions, over whole sequences and over a cache, as families share it.
 
 Shapes: B batch, T tokens, D model width, H query heads, K key/value heads, P channels per head, L attention layers,
-R rows allocated, S slots of the key/value buffers.
+R rows allocated, S slots of the key/value buffers. What a row's slots hold is its own: what it has read, apart from
+a prompt that it shares with other rows.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from timetrial_plugins.models.interface import DecodeState
-from timetrial_plugins.models.layers import RotaryTables, rotate
-from timetrial_plugins.models.scan.precision import widen
+from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.layers import RotaryTables, Turns, rotate, rotate_in_place
+from timetrial_plugins.models.shared_prompt import KeyValues, PromptRows, attend, attend_to_prompts, merge
 
 _BUCKET = 16  # attention reads the key/value buffers up to a multiple of this, not to their end
 
@@ -32,21 +34,25 @@ class SequenceView(NamedTuple):
 class StepView(NamedTuple):
     """What all attention layers of a model know of the tokens of one decode step, (B,)."""
 
-    tables: RotaryTables  # (B, 1, P/2)
-    rows: Tensor  # (B,) 0, 1, ..., B - 1
-    positions: Tensor  # (B,) where each row's new entry goes
-    bias: Tensor  # (B, 1, 1, S) float32: 0 up to the row's position, -inf after it
+    turns: Turns  # (B, 1, P) of each row's position
+    entry: tuple[Any, ...]  # where in (B, K, S, P) each row's new entry goes; Any: an index of slices and tensors
+    bias: Tensor | None  # (B, 1, 1, S): 0 up to the row's own last slot, -inf after it; None: no row ends before S
 
 
-class KeyValues(NamedTuple):
-    """One layer's keys and values: as it made them of T tokens, or S slots of its buffers."""
+class StepCache(NamedTuple):
+    """What one layer attends to in a step."""
 
-    keys: Tensor  # (B, K, T or S, P)
-    values: Tensor  # (B, K, T or S, P)
+    own: KeyValues  # (B, K, S, P)
+    prompts: Sequence[PromptRows]
 
 
 class GroupedQueryAttention(nn.Module, ABC):
     """The computation; how the weights are stored is the subclasses' business."""
+
+    joint_in: JointLinear
+    """Query, key and value in a decode step: (B, D) to (B, (H + 2 K) P)."""
+    joint_out: JointLinear
+    """`output` in a decode step."""
 
     def __init__(self, num_heads: int, num_kv_heads: int, head_dim: int) -> None:
         super().__init__()
@@ -73,17 +79,20 @@ class GroupedQueryAttention(nn.Module, ABC):
         )
         return self._merge(mixed), KeyValues(key, value)
 
-    def step(self, x: Tensor, view: StepView, cache: KeyValues) -> Tensor:
-        """Attend from one new token per row, `x` (B, 1, D), to the cache, after writing the token's own entry."""
-        query, key, value = self._heads(x, view.tables)
-        cache.keys[view.rows, :, view.positions] = key[:, :, 0]
-        cache.values[view.rows, :, view.positions] = value[:, :, 0]
-        batch = x.shape[0]
+    def step(self, x: Tensor, view: StepView, cache: StepCache) -> Tensor:
+        """Attend from one new token per row, `x` (B, D), to the cache, after writing the token's own entry."""
+        heads = torch.unflatten(self.joint_in(x), -1, (-1, self.head_dim))  # (B, H + 2 K, P)
+        rotate_in_place(heads[:, : -self.num_kv_heads], view.turns)
+        query, key = heads[:, : self.num_heads], heads[:, self.num_heads : -self.num_kv_heads]
+        value = heads[:, -self.num_kv_heads :]
+        cache.own.keys[view.entry] = key
+        cache.own.values[view.entry] = value
         # The query heads of one group become the rows of one matrix: keys and values are read once per group.
-        grouped = query.reshape(batch, self.num_kv_heads, -1, self.head_dim) * self.head_dim**-0.5  # (B, K, H/K, P)
-        scores = widen(grouped @ cache.keys.transpose(-1, -2))  # (B, K, H/K, S)
-        weights = torch.softmax(scores.add_(view.bias), dim=-1).to(x.dtype)
-        return self._merge((weights @ cache.values).reshape(batch, self.num_heads, 1, self.head_dim))
+        grouped = torch.unflatten(query, 1, (self.num_kv_heads, -1))  # (B, K, H/K, P)
+        attended = attend(grouped, cache.own, view.bias)
+        if cache.prompts:
+            return self.joint_out(merge(attend_to_prompts(grouped, cache.prompts), attended).flatten(1))
+        return self.joint_out(attended.mixed.flatten(1))
 
     def _heads(self, x: Tensor, tables: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
         """Return query (B, H, T, P), key and value (B, K, T, P) of `x`, the first two rotated."""
@@ -103,6 +112,8 @@ class Attention(GroupedQueryAttention):
         self.k_proj = nn.Linear(width, num_kv_heads * head_dim, bias=bias)
         self.v_proj = nn.Linear(width, num_kv_heads * head_dim, bias=bias)
         self.o_proj = nn.Linear(num_heads * head_dim, width, bias=bias)
+        self.joint_in = JointLinear(self.q_proj, self.k_proj, self.v_proj)
+        self.joint_out = JointLinear(self.o_proj)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query (B, T, H P), key and value (B, T, K P) of `x` (B, T, D)."""
@@ -121,6 +132,7 @@ class FusedAttention(GroupedQueryAttention):
         super().__init__(num_heads, num_kv_heads, head_dim)
         self.in_proj = nn.Linear(width, (num_heads + 2 * num_kv_heads) * head_dim, bias=False)
         self.out_proj = nn.Linear(num_heads * head_dim, width, bias=False)
+        self.joint_in, self.joint_out = JointLinear(self.in_proj), JointLinear(self.out_proj)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query (B, T, H P), key and value (B, T, K P) of `x` (B, T, D)."""
@@ -140,6 +152,35 @@ class AttentionState(DecodeState):
     def __init__(self, buffers: Mapping[str, Tensor], tables: RotaryTables) -> None:
         super().__init__(buffers, capacity=tables.cos.shape[0])
         self.tables = tables
+        self._turns = tables.turns()
+        self._prompts: list[KeyValues | None] = []  # of each row in use, all layers (L, K, S, P) of what it shares
+        self._offsets = torch.zeros_like(self.lengths)  # (R,) tokens of the prompt that a row shares
+        self._own: tuple[int, int] | None = None  # least and most slots of a row in use; None: to be looked up
+        self._groups: list[tuple[Tensor | None, KeyValues]] = []  # each shared prompt and its rows
+
+    def share(self, source: DecodeState, copies: int) -> None:
+        """Add rows that continue another state's first row and read its keys and values there, where they stay."""
+        start, length = self.batch, source.longest
+        memory = {name: buffer[:, :1] for name, buffer in source.buffers.items() if name not in ("keys", "values")}
+        super()._add(memory, source.lengths[:1], copies, length)
+        self._offsets[start : self.batch] = source.lengths[:1]
+        keys, values = (source.buffers[name][:, 0, :, :length] for name in ("keys", "values"))
+        self._prompts += [KeyValues(keys, values)] * copies
+        self._regroup()
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return copies of the rows in use, none of which may share a prompt."""
+        assert not self._groups, "rows that share a prompt cannot be saved"
+        return super().snapshot()
+
+    def move(self, sources: Tensor, targets: Tensor, batch: int) -> None:
+        """Copy rows `sources` over rows `targets`, then leave the first `batch` rows in use."""
+        super().move(sources, targets, batch)
+        self._offsets[targets] = self._offsets[sources]
+        for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            self._prompts[target] = self._prompts[source]
+        del self._prompts[batch:]
+        self._regroup()
 
     def store(self, layer: int, entries: KeyValues) -> None:
         """Keep what attention layer `layer` made of the prompts, which fill the first rows and slots."""
@@ -151,29 +192,72 @@ class AttentionState(DecodeState):
         """Put the first `batch` rows in use, `length` tokens long."""
         self.lengths[:batch] = length
         self.batch, self.longest = batch, length
+        self._prompts = [None] * batch
 
-    def caches(self) -> list[KeyValues]:
-        """Return every layer's buffers as far as the next step reads them."""
-        keys, values = (self.buffers[name][:, : self.batch, :, : self._num_slots] for name in ("keys", "values"))
-        return [KeyValues(*pair) for pair in zip(keys, values, strict=True)]
+    def caches(self) -> list[StepCache]:
+        """Return what every layer attends to in the next step."""
+        keys, values = (self.buffers[name][:, : self.batch, :, : self._num_slots()] for name in ("keys", "values"))
+        return [
+            StepCache(
+                KeyValues(*own),
+                [PromptRows(rows, KeyValues(*(part[layer, None] for part in prompt))) for rows, prompt in self._groups],
+            )
+            for layer, own in enumerate(zip(keys, values, strict=True))
+        ]
 
     def step_view(self) -> StepView:
         """Return what attention layers must know for the next token of every row in use."""
-        assert self.longest < self.capacity, "the state is full"
+        least, most = self._own_range()
+        assert most < self.capacity, "the state is full"
         positions, device = self.lengths[: self.batch], self.lengths.device
-        rows, slots = (torch.arange(size, device=device) for size in (self.batch, self._num_slots))
-        is_ahead = slots > positions[:, None]
-        bias = torch.zeros(is_ahead.shape, device=device).masked_fill_(is_ahead, -torch.inf)[:, None, None]
-        return StepView(self.tables.at(positions[:, None]), rows, positions, bias)
+        turns = self._turns.at(positions)
+        if least == most:
+            return StepView(turns, (slice(None), slice(None), most), None)
+        own = positions - self._offsets[: self.batch]
+        rows, slots = (torch.arange(size, device=device) for size in (self.batch, self._num_slots()))
+        bias = torch.zeros(self.batch, len(slots), dtype=self.buffers["keys"].dtype, device=device)
+        bias = bias.masked_fill_(slots > own[:, None], -torch.inf)[:, None, None]
+        return StepView(turns, (rows, slice(None), own), bias)
 
     def finish_step(self) -> None:
         """Count the token that every row in use has read."""
+        least, most = self._own_range()
+        self._own = least + 1, most + 1
         self.lengths[: self.batch] += 1
         self.longest += 1
 
-    @property
+    def _add(self, rows: Mapping[str, Tensor], lengths: Tensor, count: int, longest: int) -> None:
+        start = self.batch
+        super()._add(rows, lengths, count, longest)
+        self._offsets[start : self.batch] = 0
+        self._prompts += [None] * count
+        self._regroup()
+
+    def _regroup(self) -> None:
+        """Find out which rows share which prompt, and forget how many slots rows have."""
+        self._own = None
+        rows_of: dict[int, list[int]] = {}
+        for row, prompt in enumerate(self._prompts):
+            if prompt is not None:
+                rows_of.setdefault(id(prompt), []).append(row)
+        self._groups = []
+        for rows in rows_of.values():
+            prompt = self._prompts[rows[0]]
+            assert prompt is not None
+            is_all = len(rows) == self.batch
+            self._groups.append((None if is_all else torch.tensor(rows, device=self.lengths.device), prompt))
+
+    def _own_range(self) -> tuple[int, int]:
+        """Return the least and the most slots of a row in use; the device is asked only after rows came or went."""
+        if self._own is None:
+            own = self.lengths[: self.batch] - self._offsets[: self.batch]
+            self._own = (int(own.min()), int(own.max())) if self.batch else (0, 0)
+        return self._own
+
     def _num_slots(self) -> int:
-        return min(-(-(self.longest + 1) // _BUCKET) * _BUCKET, self.capacity)
+        """Return how many slots the next step reads: those in use, up to a multiple where rows differ."""
+        least, most = self._own_range()
+        return most + 1 if least == most else min(-(-(most + 1) // _BUCKET) * _BUCKET, self.capacity)
 
 
 def key_value_buffers(shape: Sequence[int], like: Tensor) -> dict[str, Tensor]:

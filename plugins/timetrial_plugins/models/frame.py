@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from timetrial_plugins.models.attention import SequenceView, view_sequences
 from timetrial_plugins.models.interface import CausalModule, Footprint, State
+from timetrial_plugins.models.joint import JointLinear
 from timetrial_plugins.models.layers import Llama3Scaling, RMSNorm, Rotary
 from timetrial_plugins.models.scan.precision import widen
 
@@ -43,11 +44,16 @@ class LlamaFrame(CausalModule[State]):
         # Old checkpoints store what the rotary tables are made of; tied ones may store the head once more.
         self.redundant_tensors = (r".*rotary_emb\.inv_freq", *([r"lm_head\.weight"] if is_tied else []))
         self.lm_head = None if is_tied else nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+        self.joint_head = JointLinear(self.model.embed_tokens if self.lm_head is None else self.lm_head)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V) in float32 or wider from the last layer's output (..., D)."""
         weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
         return widen(functional.linear(self.model.norm(hidden), weight))
+
+    def step_head(self, hidden: Tensor) -> Tensor:  # (B, D) -> (B, V)
+        """Return the logits of one token per row, as `head` does."""
+        return widen(self.joint_head(self.model.norm(hidden)))
 
     def view(self, tokens: Tensor, doc_ids: Tensor | None) -> SequenceView:
         """Return what the layers must know of sequences `tokens` (B, T), with `doc_ids` of the same shape or None."""

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from timetrial_plugins.models.joint import JointLinear
 from timetrial_registry.error import CheckpointError
 
 
@@ -36,6 +37,10 @@ class DecodeState:
         """Broadcast the first row of another state, of the same or smaller capacity, to `copies` new rows here."""
         first = {name: buffer[:, :1] for name, buffer in source.buffers.items()}
         self._add(first, source.lengths[:1], copies, source.longest)
+
+    def share(self, source: DecodeState, copies: int) -> None:
+        """Do what `append` does, but keep what can be read by all rows together where it is, if there is any."""
+        self.append(source, copies)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of the rows in use, (L, B, ...) by the buffers' names, and "lengths" (B,).
@@ -78,8 +83,8 @@ class DecodeState:
     def _add(self, rows: Mapping[str, Tensor], lengths: Tensor, count: int, longest: int) -> None:
         """Write `count` rows after those in use; a single row, (L, 1, ...), is broadcast."""
         start, stop = self.batch, self.batch + count
-        for name, buffer in self.buffers.items():
-            row = rows[name]
+        for name, row in rows.items():
+            buffer = self.buffers[name]
             buffer[(slice(None), slice(start, stop), *(slice(size) for size in row.shape[2:]))] = row
         self.lengths[start:stop] = lengths
         self.batch = stop
@@ -122,6 +127,14 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     """Tokens that end a sequence by the family's convention, besides those that a checkpoint's files name."""
     redundant_tensors: Sequence[str] = ()
     """Regular expressions for tensors that a checkpoint may hold and the module does not need."""
+
+    def pack(self) -> bool:
+        """Copy the weights into the layout in which steps multiply fastest, if there is one; return whether.
+
+        To be called again when weights change. Steps outside of differentiation use the copy; nothing else does.
+        """
+        attributes = [value for module in self.modules() for value in vars(module).values()]
+        return all([joint.pack() for joint in attributes if isinstance(joint, JointLinear)])
 
     @property
     @abstractmethod

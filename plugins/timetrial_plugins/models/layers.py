@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from timetrial_plugins.models.joint import JointLinear
 from timetrial_plugins.models.scan.precision import widen
 
 
@@ -44,12 +45,18 @@ class SwiGLU(nn.Module):
         self.gate_proj = nn.Linear(width, inner_width, bias=bias)
         self.up_proj = nn.Linear(width, inner_width, bias=bias)
         self.down_proj = nn.Linear(inner_width, width, bias=bias)
+        self.joint_in, self.joint_out = JointLinear(self.gate_proj, self.up_proj), JointLinear(self.down_proj)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., D)
         """Return the MLP's output, the shape of `x`."""
         gated = functional.silu(self.gate_proj(x)) * self.up_proj(x)
         output: Tensor = self.down_proj(gated)
         return output
+
+    def step(self, x: Tensor) -> Tensor:  # (B, D) -> (B, D)
+        """Do the same for one token per row."""
+        gate, up = self.joint_in(x).chunk(2, dim=-1)
+        return self.joint_out(functional.silu(gate).mul_(up))
 
 
 class Llama3Scaling(NamedTuple):
@@ -74,6 +81,21 @@ class RotaryTables(NamedTuple):
     def at(self, positions: Tensor) -> RotaryTables:
         """Return the tables gathered at `positions` (B, T)."""
         return RotaryTables(self.cos[positions], self.sin[positions])
+
+    def turns(self) -> Turns:
+        """Return the same tables laid out for a whole head at once."""
+        return Turns(torch.cat((self.cos, self.cos), dim=-1), torch.cat((-self.sin, self.sin), dim=-1))
+
+
+class Turns(NamedTuple):
+    """Factors of a head's channels and of its swapped halves: (T, P) each, or (B, 1, P) gathered for a step's heads."""
+
+    cos: Tensor
+    sin: Tensor  # the first half negated
+
+    def at(self, positions: Tensor) -> Turns:
+        """Return the factors of one token per row, at `positions` (B,)."""
+        return Turns(self.cos[positions, None], self.sin[positions, None])
 
 
 class Rotary(NamedTuple):
@@ -107,3 +129,9 @@ def rotate(x: Tensor, tables: RotaryTables) -> Tensor:
     cos, sin = tables.cos[..., None, :], tables.sin[..., None, :]  # (T, 1, P/2) or (B, T, 1, P/2)
     first, second = widen(x).chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+def rotate_in_place(x: Tensor, turns: Turns) -> None:
+    """Rotate the heads of one token per row, (B, heads, P), as `rotate` does."""
+    wide = widen(x)
+    x.copy_(torch.addcmul(wide * turns.cos, wide.roll(wide.shape[-1] // 2, dims=-1), turns.sin))

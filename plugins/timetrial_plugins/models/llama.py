@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from timetrial_plugins.models.attention import (
     Attention,
     AttentionState,
-    KeyValues,
     SequenceView,
+    StepCache,
     StepView,
     key_value_buffers,
     view_sequences,
@@ -25,6 +25,7 @@ from timetrial_plugins.models.attention import (
 from timetrial_plugins.models.frame import LlamaFrame
 from timetrial_plugins.models.interface import Footprint
 from timetrial_plugins.models.layers import Llama3Scaling, RMSNorm, SwiGLU
+from timetrial_plugins.models.shared_prompt import KeyValues
 from timetrial_registry.error import CheckpointError
 
 
@@ -117,15 +118,14 @@ class LlamaLayer(nn.Module):
     def forward(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
         """Return the layer's output (B, T, D) and its keys and values."""
         mixed, entries = self.self_attn.attend(self.input_layernorm(hidden), view)
-        return self._finish(hidden + mixed), entries
+        hidden = hidden + mixed
+        return hidden + self.mlp(self.post_attention_layernorm(hidden)), entries
 
-    def step(self, hidden: Tensor, view: StepView, cache: KeyValues) -> Tensor:
-        """Return the layer's output (B, 1, D) for one new token per row."""
-        return self._finish(hidden + self.self_attn.step(self.input_layernorm(hidden), view, cache))
-
-    def _finish(self, hidden: Tensor) -> Tensor:
-        output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return output
+    def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
+        """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
+        hidden += self.self_attn.step(self.input_layernorm(hidden), view, cache)
+        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        return hidden
 
 
 class Llama(LlamaFrame[AttentionState]):
@@ -177,11 +177,11 @@ class Llama(LlamaFrame[AttentionState]):
     def step(self, tokens: Tensor, state: AttentionState) -> Tensor:
         """Read one token per row in use, (B,), at each row's own position; return the next token's logits (B, V)."""
         view = state.step_view()
-        hidden = self.model.embed_tokens(tokens)[:, None]  # (B, 1, D)
+        hidden = self.model.embed_tokens(tokens)  # (B, D)
         for layer, cache in zip(self._layers, state.caches(), strict=True):
             hidden = layer.step(hidden, view, cache)
         state.finish_step()
-        return self.head(hidden[:, 0])
+        return self.step_head(hidden)
 
     def _encode(self, tokens: Tensor, view: SequenceView) -> tuple[Tensor, list[KeyValues]]:
         """Return the last layer's output (B, T, D) and each layer's keys and values."""

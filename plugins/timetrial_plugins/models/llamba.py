@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from timetrial_plugins.models.interface import CausalModule, DecodeState, Footprint
+from timetrial_plugins.models.joint import JointLinear
 from timetrial_plugins.models.layers import RMSNorm, SwiGLU
 from timetrial_plugins.models.llamba_config import LlambaConfig
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step
+from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step_in_place
 from timetrial_plugins.models.scan.precision import widen
-from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step
+from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step_in_place
 
 _BLOCK_EPSILON = 1e-5  # the published blocks do not read it from the config
 _LLAMA3_EOS_IDS = frozenset((128001, 128008, 128009))  # the published configs name none
@@ -50,6 +51,7 @@ class LlambaMixer(nn.Module):
         self.z_bias = None if self.config.bias else nn.Parameter(torch.zeros(inner))
         self.D = nn.Parameter(torch.ones(heads))
         self.out_proj = nn.Linear(inner, config.d_model, bias=self.config.bias)
+        self.joint_in, self.joint_out = JointLinear(self.in_proj), JointLinear(self.out_proj)
 
     def forward(self, hidden: Tensor, doc_ids: Tensor | None = None) -> tuple[Tensor, Memory]:
         """Mix `hidden` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
@@ -57,15 +59,16 @@ class LlambaMixer(nn.Module):
         convolved, window = causal_conv(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, None, doc_ids)
         inputs = self._inputs(convolved, decay)
         y, state = ssd_chunked(inputs, None, doc_ids, self.config.chunk_size)  # (B, T, H, P)
-        return self._finish(y, inputs.x, gate), Memory(window, state)
+        output: Tensor = self.out_proj(self._gated(y, inputs.x, gate))
+        return output, Memory(window, state)
 
-    def step(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Mix one token per row, `hidden` (B, D); return the output (B, D) and the new memory."""
-        convolved, gate, decay = torch.split(self.in_proj(hidden), self.parts, dim=-1)
-        convolved, window = causal_conv_step(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, memory.window)
+    def step(self, hidden: Tensor, memory: Memory) -> Tensor:
+        """Mix one token per row, `hidden` (B, D), and write it into the memory; return the output (B, D)."""
+        convolved, gate, decay = torch.split(self.joint_in(hidden), self.parts, dim=-1)
+        convolved = causal_conv_step_in_place(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, memory.window)
         inputs = self._inputs(convolved, decay)
-        y, state = ssd_step(inputs, memory.state)  # (B, H, P)
-        return self._finish(y, inputs.x, gate), Memory(window, state)
+        y = ssd_step_in_place(inputs, memory.state)  # (B, H, P)
+        return self.joint_out(self._gated(y, inputs.x, gate))
 
     def _inputs(self, convolved: Tensor, decay: Tensor) -> SSDInputs:
         """Return the recurrence's inputs from (B, ..., C) and the in_proj's A_log (B, ..., H).
@@ -82,12 +85,11 @@ class LlambaMixer(nn.Module):
             c=c.view(*c.shape[:-1], *groups),
         )
 
-    def _finish(self, y: Tensor, x: Tensor, gate: Tensor) -> Tensor:
-        """Return the output (B, ..., D): the skip past the recurrence, then the gate, then out_proj."""
-        y = (y + widen(self.D)[:, None] * x).to(gate.dtype).flatten(-2)  # (B, ..., E)
+    def _gated(self, y: Tensor, x: Tensor, gate: Tensor) -> Tensor:
+        """Return out_proj's input (B, ..., E): the skip past the recurrence, then the gate."""
+        y = (y + widen(self.D)[:, None] * x).to(gate.dtype).flatten(-2)
         gate = gate if self.z_bias is None else gate + self.z_bias
-        output: Tensor = self.out_proj(y * functional.silu(gate))
-        return output
+        return y * functional.silu(gate)
 
 
 class LlambaBlock(nn.Module):
@@ -103,16 +105,14 @@ class LlambaBlock(nn.Module):
     def forward(self, hidden: Tensor, doc_ids: Tensor | None = None) -> tuple[Tensor, Memory]:
         """Return the block's output (B, T, D) and its mixer's memory."""
         mixed, memory = self.mixer(self.input_layernorm(hidden), doc_ids)
-        return self._finish(hidden + mixed), memory
+        hidden = hidden + mixed
+        return hidden + self.mlp(self.post_attention_layernorm(hidden)), memory
 
-    def step(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Return the block's output (B, D) for one token per row, and its mixer's new memory."""
-        mixed, memory = self.mixer.step(self.input_layernorm(hidden), memory)
-        return self._finish(hidden + mixed), memory
-
-    def _finish(self, hidden: Tensor) -> Tensor:
-        output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return output
+    def step(self, hidden: Tensor, memory: Memory) -> Tensor:
+        """Return the block's output (B, D) for one token per row, and write it into the memory and `hidden`."""
+        hidden += self.mixer.step(self.input_layernorm(hidden), memory)
+        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        return hidden
 
 
 class LlambaBackbone(nn.Module):
@@ -150,6 +150,8 @@ class Llamba(CausalModule[DecodeState]):
         self.redundant_tensors = (r"lm_head\.weight",) if is_tied else ()
         # The published code gives a tied head no bias, whatever lm_head_bias says.
         self.lm_head = None if is_tied else nn.Linear(config.d_model, config.num_rows, bias=config.lm_head_bias)
+        head = self.backbone.embedding if self.lm_head is None else self.lm_head
+        self.joint_head = JointLinear(head, rows=config.vocab_size)
 
     def initialise(self, generator: torch.Generator, std: float = 0.02) -> None:
         """Draw fresh weights for training: normal matrices, an open gate, and a convolution that copies its input."""
@@ -216,12 +218,11 @@ class Llamba(CausalModule[DecodeState]):
         batch = state.batch
         hidden = self.backbone.embedding(tokens)  # (B, D)
         for layer, block in enumerate(self.backbone.blocks):
-            before = Memory(state.buffers["conv"][layer, :batch], state.buffers["ssm"][layer, :batch])
-            hidden, memory = block.step(hidden, before)
-            self._keep(memory, state, layer)
+            memory = Memory(state.buffers["conv"][layer, :batch], state.buffers["ssm"][layer, :batch])
+            hidden = block.step(hidden, memory)
         state.lengths[:batch] += 1
         state.longest += 1
-        return self._head(hidden)
+        return widen(self.joint_head(self.backbone.final_layernorm(hidden)))
 
     def _head(self, hidden: Tensor) -> Tensor:  # (..., D) -> (..., V)
         head = self.backbone.embedding if self.lm_head is None else self.lm_head

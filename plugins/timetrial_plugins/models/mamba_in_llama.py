@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from timetrial_plugins.models.attention import (
     AttentionState,
     FusedAttention,
-    KeyValues,
     SequenceView,
+    StepCache,
     StepView,
     key_value_buffers,
     view_sequences,
@@ -29,6 +29,7 @@ from timetrial_plugins.models.interface import Footprint
 from timetrial_plugins.models.layers import RMSNorm, SwiGLU
 from timetrial_plugins.models.layouts import Fusion, fusions_of
 from timetrial_plugins.models.mamba_mixer import Mamba1Mixer, Mamba2Mixer, MambaMemory, MambaMixer
+from timetrial_plugins.models.shared_prompt import KeyValues
 
 
 class HybridLayer(nn.Module):
@@ -47,6 +48,12 @@ class HybridLayer(nn.Module):
         output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return output
 
+    def finish_step(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+        """Do the same for one token per row, (B, D); `hidden` is overwritten."""
+        hidden += mixed
+        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        return hidden
+
 
 class AttentionLayer(HybridLayer):
     """A layer that kept its attention."""
@@ -62,9 +69,9 @@ class AttentionLayer(HybridLayer):
         mixed, entries = self.mha.attend(self.input_layernorm(hidden), view)
         return self.finish(hidden, mixed), entries
 
-    def step(self, hidden: Tensor, view: StepView, cache: KeyValues) -> Tensor:
-        """Return the layer's output (B, 1, D) for one new token per row."""
-        return self.finish(hidden, self.mha.step(self.input_layernorm(hidden), view, cache))
+    def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
+        """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
+        return self.finish_step(hidden, self.mha.step(self.input_layernorm(hidden), view, cache))
 
 
 class MambaLayer(HybridLayer):
@@ -80,9 +87,8 @@ class MambaLayer(HybridLayer):
         return self.finish(hidden, mixed), memory
 
     def step(self, hidden: Tensor, memory: MambaMemory) -> Tensor:
-        """Return the layer's output (B, 1, D) for one new token per row, and write the token into the memory."""
-        mixed = self.mamba.step(self.input_layernorm(hidden)[:, 0], memory)
-        return self.finish(hidden, mixed[:, None])
+        """Return the layer's output (B, D) for one new token per row, and write it into the memory and `hidden`."""
+        return self.finish_step(hidden, self.mamba.step(self.input_layernorm(hidden), memory))
 
 
 class HybridState(AttentionState):
@@ -179,14 +185,14 @@ class MambaInLlama(LlamaFrame[HybridState]):
     def step(self, tokens: Tensor, state: HybridState) -> Tensor:
         """Read one token per row in use, (B,), at each row's own position; return the next token's logits (B, V)."""
         view, caches, memories = state.step_view(), iter(state.caches()), iter(state.memories())
-        hidden = self.model.embed_tokens(tokens)[:, None]  # (B, 1, D)
+        hidden = self.model.embed_tokens(tokens)  # (B, D)
         for layer in self.layers:
             if isinstance(layer, AttentionLayer):
                 hidden = layer.step(hidden, view, next(caches))
             else:
                 hidden = layer.step(hidden, next(memories))
         state.finish_step()
-        return self.head(hidden[:, 0])
+        return self.step_head(hidden)
 
     def _encode(self, tokens: Tensor, view: SequenceView) -> tuple[Tensor, list[KeyValues | MambaMemory]]:
         """Return the last layer's output (B, T, D) and what each layer keeps."""

@@ -26,10 +26,11 @@ from timetrial_plugins.models.initial import (
     drawn_rates,
     drawn_uniform,
 )
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step
+from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step_in_place
 from timetrial_plugins.models.scan.precision import widen
-from timetrial_plugins.models.scan.selective import SelectiveInputs, selective_chunked, selective_step
-from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step
+from timetrial_plugins.models.scan.selective import SelectiveInputs, selective_chunked, selective_step_in_place
+from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step_in_place
 
 _NORM_EPSILON = 1e-5  # of the norm inside Mamba-2; the published code has it as a literal
 
@@ -53,6 +54,7 @@ class MambaMixer(nn.Module, ABC):
         self.out_proj = nn.Linear(config.d_inner, config.llama.hidden_size, bias=False)
         channels, reach = config.window_shape
         self.conv1d = nn.Conv1d(channels, channels, reach + 1, groups=channels)
+        self.joint_in, self.joint_out = JointLinear(self.in_proj), JointLinear(self.out_proj)
 
     @abstractmethod
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
@@ -75,8 +77,8 @@ class MambaMixer(nn.Module, ABC):
             "conv1d.bias": drawn_uniform(bias.shape, bound, generator),
         }
 
-    def _project(self, x: Tensor) -> list[Tensor]:  # (..., D) -> z, x, B, C, dt
-        return list(torch.split(self.in_proj(x), list(self.part_rows.values()), dim=-1))
+    def _split(self, projected: Tensor) -> list[Tensor]:  # in_proj's output -> z, x, B, C, dt
+        return list(torch.split(projected, list(self.part_rows.values()), dim=-1))
 
     def _convolve(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         """Convolve `x` (B, T, C) and apply SiLU; return the result and the window after it."""
@@ -85,9 +87,8 @@ class MambaMixer(nn.Module, ABC):
 
     def _convolve_step(self, x: Tensor, window: Tensor) -> Tensor:
         """Do the same for one token, `x` (B, C), and write it into the window."""
-        y, after = causal_conv_step(x, self.conv1d.weight[:, 0], self.conv1d.bias, window)
-        window.copy_(after)
-        return functional.silu(y)
+        y = causal_conv_step_in_place(x, self.conv1d.weight[:, 0], self.conv1d.bias, window)
+        return functional.silu(y, inplace=True)
 
     def _heads(self, x: Tensor) -> Tensor:  # (..., E) -> (..., H, P)
         return torch.unflatten(x, -1, (-1, self.head_width))
@@ -113,19 +114,19 @@ class Mamba1Mixer(MambaMixer):
 
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
         """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
-        z, x, b, c, dt = self._project(x)
+        z, x, b, c, dt = self._split(self.in_proj(x))
         x, window = self._convolve(self._shared_heads(x).flatten(-2), doc_ids)  # (B, T, E)
         inputs = self._inputs(x, b, c, dt)
         y, state = selective_chunked(inputs, self._rates(), None, doc_ids)  # (B, T, H, P)
-        return self._finish(y, inputs.x, z), MambaMemory(window, state)
+        output: Tensor = self.out_proj(self._gated(y, inputs.x, z))
+        return output, MambaMemory(window, state)
 
     def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
         """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
-        z, x, b, c, dt = self._project(x)
+        z, x, b, c, dt = self._split(self.joint_in(x))
         inputs = self._inputs(self._convolve_step(self._shared_heads(x).flatten(-2), memory.window), b, c, dt)
-        y, state = selective_step(inputs, self._rates(), memory.state)
-        memory.state.copy_(state)
-        return self._finish(y, inputs.x, z)
+        y = selective_step_in_place(inputs, self._rates(), memory.state)
+        return self.joint_out(self._gated(y, inputs.x, z))
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
         """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
@@ -147,11 +148,10 @@ class Mamba1Mixer(MambaMixer):
     def _rates(self) -> Tensor:  # A, (H, P, N)
         return torch.unflatten(-widen(self.A_log).exp(), 0, (-1, self.head_width))
 
-    def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        """Return the output (..., D) from what was read out of the state and from x, (..., H, P), and z (..., E)."""
-        y = (y + widen(x) * self._heads(self.D)).flatten(-2) * functional.silu(widen(z))
-        output: Tensor = self.out_proj(y.to(z.dtype))
-        return output
+    def _gated(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
+        """Return out_proj's input from what was read out of the state and from x, (..., H, P), and z (..., E)."""
+        y = torch.addcmul(y, widen(x), self._heads(self.D)).flatten(-2) * functional.silu(widen(z))
+        return y.to(z.dtype)
 
 
 class Mamba2Mixer(MambaMixer):
@@ -172,19 +172,19 @@ class Mamba2Mixer(MambaMixer):
 
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
         """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
-        z, *convolved, dt = self._project(x)
+        z, *convolved, dt = self._split(self.in_proj(x))
         xbc, window = self._convolve(torch.cat(convolved, dim=-1), doc_ids)  # (B, T, 2 X + E)
         x, inputs = self._inputs(xbc, dt)
         y, state = ssd_chunked(inputs, None, doc_ids)  # (B, T, H, P)
-        return self._finish(y, x, z), MambaMemory(window, state)
+        output: Tensor = self.out_proj(self._gated(y, x, z))
+        return output, MambaMemory(window, state)
 
     def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
         """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
-        z, *convolved, dt = self._project(x)
+        z, *convolved, dt = self._split(self.joint_in(x))
         x, inputs = self._inputs(self._convolve_step(torch.cat(convolved, dim=-1), memory.window), dt)
-        y, state = ssd_step(inputs, memory.state)
-        memory.state.copy_(state)
-        return self._finish(y, x, z)
+        y = ssd_step_in_place(inputs, memory.state)
+        return self.joint_out(self._gated(y, x, z))
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
         """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
@@ -205,11 +205,11 @@ class Mamba2Mixer(MambaMixer):
         log_decay = -widen(self.A_log).exp() * dt  # (..., H)
         return x, SSDInputs(widen(x) * dt[..., None], log_decay, self._shared_heads(b), self._heads(c))
 
-    def _finish(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
-        """Return the output (..., D) from what was read out of the state and from x, (..., H, P), and z (..., E)."""
-        y = (y + widen(x) * self.D[:, None]).flatten(-2) * functional.silu(widen(z))
-        output: Tensor = self.out_proj(self.norm(y).to(z.dtype))
-        return output
+    def _gated(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
+        """Return out_proj's input from what was read out of the state and from x, (..., H, P), and z (..., E)."""
+        y = torch.addcmul(y, widen(x), self.D[:, None]).flatten(-2) * functional.silu(widen(z))
+        normed: Tensor = self.norm(y).to(z.dtype)
+        return normed
 
 
 class HeadNorm(nn.Module):

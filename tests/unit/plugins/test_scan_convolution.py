@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step
+from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step, causal_conv_step_in_place
 
 B, C = 2, 6
 LENGTHS = (0, 1, 2, 3, 4, 9, 20)
@@ -113,3 +113,14 @@ def test_it_is_pytorchs_convolution() -> None:
     padded = torch.nn.functional.pad(x.transpose(1, 2), (3, 0))
     expected = torch.nn.functional.conv1d(padded, weight[:, None], bias, groups=C).transpose(1, 2)
     assert torch.allclose(causal_conv(x, weight, bias)[0], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_a_step_in_place_is_a_step(dtype: torch.dtype, has_bias: bool) -> None:
+    x, weight, window = draw(B, C, dtype=dtype), draw(C, 4, seed=1, dtype=dtype), draw(B, C, 3, seed=3, dtype=dtype)
+    bias = draw(C, seed=2, dtype=dtype) if has_bias else None
+    expected, after = causal_conv_step(x, weight, bias, window)
+    y = causal_conv_step_in_place(x, weight, bias, window)
+    assert y.dtype == dtype and torch.allclose(y, expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5)
+    assert torch.equal(window, after)

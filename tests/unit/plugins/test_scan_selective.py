@@ -18,6 +18,7 @@ from timetrial_plugins.models.scan.selective import (
     selective_chunked,
     selective_sequential,
     selective_step,
+    selective_step_in_place,
 )
 
 B, H, P, N = 2, 3, 4, 5
@@ -214,3 +215,13 @@ def test_the_scan_of_a_mamba_1_layer_is_that_of_transformers() -> None:
         y, _ = selective_chunked(inputs, -theirs.A_log.exp()[None])
         ours = theirs.out_proj((y[:, :, 0] + theirs.D * x) * torch.nn.functional.silu(gate))
     assert torch.allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+def test_a_step_in_place_is_a_step_whatever_the_state_is_kept_in(dtype: torch.dtype, kept: torch.dtype) -> None:
+    inputs, state = SelectiveInputs(*(tensor[:, 0] for tensor in draw(1, dtype=dtype))), draw_state(kept)
+    expected, after = selective_step(inputs, rates(dtype), state)
+    y = selective_step_in_place(inputs, rates(dtype), state)
+    assert y.dtype == dtype and state.dtype == kept and torch.allclose(y, expected, atol=TOLERANCES[dtype])
+    assert torch.allclose(state, after.to(kept), atol=1e-5)

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from timetrial_plugins.models.scan.convolution import causal_conv
-from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_matrix, ssd_sequential, ssd_step
+from timetrial_plugins.models.scan.ssd import (
+    SSDInputs,
+    ssd_chunked,
+    ssd_matrix,
+    ssd_sequential,
+    ssd_step,
+    ssd_step_in_place,
+)
 
 B, H, G, P, N = 2, 4, 2, 3, 5
 FORMS = {
@@ -243,3 +250,13 @@ def test_a_mamba_2_mixer_is_that_of_transformers(length: int) -> None:
         y, _ = ssd_chunked(SSDInputs(x * dt[..., None], -dt * theirs.A_log.exp(), b, c), chunk_size=16)
         ours = theirs.out_proj(theirs.norm((y + theirs.D[:, None] * x).flatten(2), gate))
     assert torch.allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+def test_a_step_in_place_is_a_step_whatever_the_state_is_kept_in(dtype: torch.dtype, kept: torch.dtype) -> None:
+    inputs, state = SSDInputs(*(tensor[:, 0] for tensor in draw(1, dtype=dtype))), draw_state(kept)
+    expected, after = ssd_step(inputs, state)
+    y = ssd_step_in_place(inputs, state)
+    assert y.dtype == dtype and state.dtype == kept and torch.allclose(y, expected, atol=TOLERANCES[dtype])
+    assert torch.allclose(state, after.to(kept), atol=1e-5)

@@ -52,3 +52,11 @@ def causal_conv_step(x: Tensor, weight: Tensor, bias: Tensor | None, window: Ten
     inputs = torch.cat((window.to(x.dtype), x[..., None]), dim=2)  # (B, C, K)
     y = (widen(inputs) * widen(weight)).sum(dim=2)  # (B, C)
     return (y if bias is None else y + widen(bias)).to(x.dtype), inputs[..., 1:]
+
+
+def causal_conv_step_in_place(x: Tensor, weight: Tensor, bias: Tensor | None, window: Tensor) -> Tensor:
+    """Do what `causal_conv_step` does and write the new window over `window`; return y (B, C)."""
+    inputs = torch.cat((window, x[..., None]), dim=2)  # (B, C, K)
+    window.copy_(inputs[..., 1:])
+    y: Tensor = torch.linalg.vecdot(widen(inputs), widen(weight))  # (B, C)
+    return (y if bias is None else y.add_(widen(bias))).to(x.dtype)

@@ -40,6 +40,17 @@ def selective_step(inputs: SelectiveInputs, a: Tensor, state: Tensor) -> tuple[T
     return (state * widen(inputs.c)[..., None, :]).sum(dim=-1), state
 
 
+def selective_step_in_place(inputs: SelectiveInputs, a: Tensor, state: Tensor) -> Tensor:
+    """Do what `selective_step` does and write the new state over `state`, of any type; return y (B, H, P)."""
+    if state.dtype != widen(inputs.x).dtype:
+        y, after = selective_step(inputs, a, state)
+        state.copy_(after)
+        return y
+    x, delta, b, c = map(widen, inputs)
+    state.mul_((delta[..., None] * a).exp_()).addcmul_((delta * x)[..., None], b[..., None, :])
+    return (state @ c[..., None])[..., 0]
+
+
 def selective_sequential(
     inputs: SelectiveInputs, a: Tensor, state: Tensor | None = None, doc_ids: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,17 @@ def ssd_step(inputs: SSDInputs, state: Tensor) -> tuple[Tensor, Tensor]:
     return (state @ c[..., None])[..., 0], state
 
 
+def ssd_step_in_place(inputs: SSDInputs, state: Tensor) -> Tensor:
+    """Do what `ssd_step` does and write the new state over `state`, of any type; return y (B, H, P)."""
+    if state.dtype != widen(inputs.x).dtype:
+        y, after = ssd_step(inputs, state)
+        state.copy_(after)
+        return y
+    x, log_decay, b, c = _per_head(inputs)
+    state.mul_(log_decay.exp()[..., None, None]).addcmul_(x[..., :, None], b[..., None, :])
+    return (state @ c[..., None])[..., 0]
+
+
 def ssd_sequential(
     inputs: SSDInputs, state: Tensor | None = None, doc_ids: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

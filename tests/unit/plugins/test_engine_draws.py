@@ -1,0 +1,168 @@
+"""Every family draws what its whole-sequence logits say, whatever makes the steps fast: the reference knows no step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from timetrial.protocol import Sampling
+from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
+from timetrial_plugins.engine.sampler import Sampler
+from timetrial_plugins.models.attention import AttentionState
+from timetrial_plugins.models.families import BUILDERS
+from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.tokenizer import ChatTokenizer
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 61,
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "tie_word_embeddings": True,
+}
+MAMBA1 = {"ssm_cfg": {"expand": 1, "d_state": 8}, "d_xb": 16, "attn_layers": [1], "intermediate_size": 64}
+MAMBA2 = MAMBA1 | {"ssm_cfg": {"expand": 1, "ngroups": 6, "d_state": 8}, "d_inner": 48}
+LLAMBA: dict[str, Any] = {
+    "vocab_size": 61,
+    "d_model": 48,
+    "n_layer": 3,
+    "tie_embeddings": True,
+    "mlp_cfg": {"intermediate_size": 64},
+    "ssm_cfg": {"d_state": 8, "n_v_heads": 6, "n_qk_heads": 3},
+}
+SHAPES = {
+    "llama": ("llama", LLAMA),
+    "llamba": ("llamba", LLAMBA),
+    "hybrid with mamba-1": ("mamba_in_llama", LLAMA | {"mamba_config": MAMBA1}),
+    "hybrid with mamba-2": ("mamba_in_llama", LLAMA | {"mamba_config": MAMBA2}),
+}
+SAMPLING = Sampling(temperature=1.0)
+PROMPTS = ([5, 9, 2, 44, 17, 8, 30], [1, 2, 3], [60, 0, 7, 7, 21])
+NEW_TOKENS = 20
+
+
+@pytest.fixture(params=SHAPES)
+def module(request: pytest.FixtureRequest) -> CausalModule[Any]:  # Any: each family's own state
+    family, config = SHAPES[request.param]
+    made: Any = BUILDERS[family](config)  # Any: not every module can be initialised
+    made.initialise(torch.Generator().manual_seed(0), std=0.3)
+    assert isinstance(made, CausalModule)
+    return made.eval()
+
+
+def expected(module: CausalModule[Any], prompt: Sequence[int], stream: int) -> list[int]:
+    """Draw from the logits of the whole sequence, read anew for every token."""
+    tokens, sampler = list(prompt), Sampler(SAMPLING)
+    with torch.inference_mode():
+        for position in range(NEW_TOKENS):
+            logits = module.logits(torch.tensor([tokens]))[:, -1]
+            tokens.append(int(sampler.draw(logits, torch.tensor([stream]), torch.tensor([position]))))
+    return tokens[len(prompt) :]
+
+
+def decoded(
+    module: CausalModule[Any], prompt: Sequence[int], streams: Sequence[int], *, shares_prompts: bool
+) -> dict[int, list[int]]:
+    batch = DecodeBatch(module, Sampler(SAMPLING), len(streams), 64, shares_prompts=shares_prompts)
+    batch.admit(batch.prefill(prompt), streams)
+    drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1)
+    return dict(zip(streams, drawn.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+@pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
+def test_draws_are_those_of_the_whole_sequence(
+    module: CausalModule[Any], is_packed: bool, shares_prompts: bool, size: int
+) -> None:
+    assert not is_packed or module.pack()
+    streams = list(range(100, 100 + size))
+    completions = decoded(module, PROMPTS[0], streams, shares_prompts=shares_prompts)
+    for stream in streams[::9]:
+        assert completions[stream] == expected(module, PROMPTS[0], stream)
+    assert len({tuple(tokens) for tokens in completions.values()}) == size
+
+
+def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(module: CausalModule[Any]) -> None:
+    assert module.pack()
+    batch = DecodeBatch(module, Sampler(SAMPLING), 24, 64, shares_prompts=True)
+    rows: list[tuple[int, int]] = []  # prompt and stream
+    drawn: dict[tuple[int, int], list[int]] = {}
+
+    def admit(prompt: int, *streams: int) -> None:
+        batch.admit(batch.prefill(PROMPTS[prompt]), streams)
+        rows.extend((prompt, stream) for stream in streams)
+
+    def advance(steps: int) -> None:
+        for _ in range(steps):
+            for row, token in zip(rows, batch.advance().tolist(), strict=True):
+                drawn.setdefault(row, []).append(token)
+
+    def drop(*indices: int) -> None:
+        for move in batch.drop(indices):
+            rows[move.target] = rows[move.source]
+        del rows[batch.size :]
+
+    admit(0, *range(10))
+    advance(3)
+    admit(1, *range(20, 30))
+    admit(2, 40)
+    advance(4)
+    drop(0, 4, 12, 20)
+    advance(2)
+    admit(2, *range(50, 57))
+    advance(5)
+    drop(*range(1, 17))
+    advance(6)
+    drop(*range(batch.size))
+    admit(1, *range(60, 70))
+    advance(3)
+    for (prompt, stream), tokens in drawn.items():
+        assert tokens == expected(module, PROMPTS[prompt], stream)[: len(tokens)]
+    assert len(drawn) == 38
+
+
+def test_a_shared_prompt_is_not_copied_and_few_rows_do_not_share() -> None:
+    module: Any = BUILDERS["llama"](LLAMA)
+    module.initialise(torch.Generator().manual_seed(0))
+    for size, is_shared in ((1, False), (7, False), (8, True)):
+        batch = DecodeBatch(module, Sampler(SAMPLING), size, 64, shares_prompts=True)
+        batch.admit(batch.prefill(PROMPTS[0]), range(size))
+        state = batch._state
+        assert isinstance(state, AttentionState) and state.lengths.tolist() == [len(PROMPTS[0])] * size
+        assert bool(state.buffers["keys"].any()) is not is_shared
+        if is_shared:
+            with pytest.raises(AssertionError, match="cannot be saved"):
+                state.snapshot()
+
+
+def test_a_model_says_what_makes_it_fast(tmp_path: Path, write_tokenizer: Callable[..., Path]) -> None:
+    folder = write_tokenizer(tmp_path)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    for dtype, kernels in (
+        (torch.float32, "pytorch-eager, weights packed by onednn"),
+        (torch.float64, "pytorch-eager"),
+    ):
+        module = BUILDERS["llama"](LLAMA).to(dtype)
+        checkpoint = LoadedCheckpoint(
+            family="llama",
+            folder=folder,
+            module=module,
+            tokenizer=ChatTokenizer(folder),
+            eos_ids=frozenset(),
+            device=torch.device("cpu"),
+            dtype=dtype,
+        )
+        description = EngineModel(checkpoint).description
+        assert (description["kernels"], description["shares_prompts"]) == (kernels, True)
+        assert EngineModel(checkpoint, shares_prompts=False).description["shares_prompts"] is False
