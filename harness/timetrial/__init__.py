@@ -47,6 +47,7 @@ from timetrial.protocol import (
     TaskSpec,
     Tokenizer,
 )
+from timetrial.rates import MachineRates
 from timetrial.record import (
     Completion,
     Count,
@@ -63,7 +64,7 @@ from timetrial.record import (
 )
 
 if TYPE_CHECKING:
-    from timetrial.loading import load_model
+    from timetrial.loading import load_model, random_model
     from timetrial.runner import Run, run
     from timetrial.statistics.best_of import best_of_k
     from timetrial.statistics.choice import best_of_choice, majority_choice, weighted_choice
@@ -87,6 +88,7 @@ _ON_FIRST_USE = {
     "monte_carlo_at_k": "timetrial.statistics.monte_carlo",
     "pass_at_k": "timetrial.statistics.coverage",
     "pass_at_k_from_counts": "timetrial.statistics.coverage",
+    "random_model": "timetrial.loading",
     "run": "timetrial.runner",
     "weighted_at_k": "timetrial.statistics.weighted",
     "weighted_choice": "timetrial.statistics.choice",
@@ -112,6 +114,7 @@ __all__ = [
     "Grader",
     "GraderSpec",
     "LoadOptions",
+    "MachineRates",
     "Message",
     "Model",
     "ModelSpec",
@@ -153,6 +156,7 @@ __all__ = [
     "monte_carlo_at_k",
     "pass_at_k",
     "pass_at_k_from_counts",
+    "random_model",
     "run",
     "weighted_at_k",
     "weighted_choice",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pluggy
@@ -24,7 +24,6 @@ from timetrial.protocol import (
     GraderSpec,
     ModelSpec,
     Origin,
-    PluginInfo,
     RewardModelSpec,
     TaskSpec,
 )
@@ -68,6 +67,18 @@ class Offer(Generic[Spec]):
     def name(self) -> str:
         """What the user asks for it by; of a model, its family."""
         return self.spec.family if isinstance(self.spec, ModelSpec) else self.spec.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginInfo:
+    """What `timetrial plugins` shows of one plugin."""
+
+    origin: Origin
+    offers: tuple[str, ...] = field(default=())
+    """What it adds, as "kind name", for example "task math-500"."""
+    load_s: float = 0.0
+    error: str | None = None
+    is_disabled: bool = False
 
 
 class Catalog:

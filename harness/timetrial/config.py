@@ -30,8 +30,8 @@ class TimingGrid:
     """The batches to time and how. The paper's protocol is 512 prompt and 512 new tokens, batches to 512."""
 
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    prompt_tokens: int | None = 512
-    """None: the median prompt length of the run's samples."""
+    prompt_tokens: tuple[int, ...] = (512,)
+    """Several: every batch is timed after prompts of each length. Empty: the median of the run's samples."""
     new_tokens: int | None = 512
     """None: the mean length of the run's completions."""
     repeats: int = 5
@@ -40,7 +40,9 @@ class TimingGrid:
     def __post_init__(self) -> None:
         """Refuse values that cannot be measured."""
         _at_least("batch", 1, *self.batches)
-        _at_least("prompt tokens", 1, self.prompt_tokens)
+        _at_least("prompt tokens", 1, *self.prompt_tokens)
+        _not_repeated("batch", self.batches)
+        _not_repeated("prompt tokens", self.prompt_tokens)
         _at_least("new tokens", 1, self.new_tokens)
         _at_least("timing repeats", 1, self.repeats)
         _at_least("warm-ups", 1, self.warmups)
@@ -51,6 +53,8 @@ class RunConfig:
     """One run: which models on which tasks, how sampled, how aggregated, how timed."""
 
     models: tuple[str, ...]
+    random_weights: bool = False
+    """Time the models' configurations with weights drawn at random: nothing but a config is needed, or sampled."""
     tasks: tuple[str, ...] = ()
     """Empty: nothing is sampled, only timed."""
     samples: int = 0
@@ -82,6 +86,8 @@ class RunConfig:
     """Sequences sampled together: changes speed, not samples."""
     device: str = "auto"
     dtype: str = "auto"
+    baseline: str | None = None
+    """The model that speed-ups are over; None: the first."""
     budget_s: float | None = None
     """The budget in seconds that the report answers first; None leaves it to the reader."""
 
@@ -97,6 +103,15 @@ class RunConfig:
         _not_repeated("aggregator", self.aggregators)
         if not self.models:
             raise UsageError("no model given: name at least one (see `timetrial models`)")
+        if self.baseline is not None and self.baseline not in self.models:
+            raise UnknownNameError("baseline", self.baseline, self.models, "It is one of the models that are timed.")
+        if self.random_weights and (self.tasks or self.reward_model):
+            raise UsageError("a model of random weights can be timed, not sampled or scored: give no task with it")
+        if self.tasks and self.grid is not None and len(self.grid.prompt_tokens) > 1:
+            raise UsageError(
+                f"a run on tasks is timed at one prompt length, and {len(self.grid.prompt_tokens)} are given: "
+                "compare several with `timetrial time`"
+            )
         _at_least("samples", 1 if self.tasks else 0, self.samples)
         _at_least("max tokens", 1, self.max_tokens)
         _at_least("limit", 1, self.limit)
@@ -116,7 +131,7 @@ class RunConfig:
 
 
 # Fields whose change leaves every sample, verdict and score already on disk valid.
-FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "grid", "reduction", "aggregators"})
+FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "baseline", "grid", "reduction", "aggregators"})
 # Fields whose change leaves every sample valid, but no verdict: `timetrial grade` changes them.
 GRADING_FIELDS = frozenset({"grader", "second_opinion"})
 # Fields that may gain entries (or grow), never lose any.
@@ -134,9 +149,15 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
         name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
     }
     values["data"] = tuple((task, path) for task, path in data["data"])
-    grid = data["grid"]
-    values["grid"] = None if grid is None else TimingGrid(**{**grid, "batches": tuple(grid["batches"])})
+    values["grid"] = None if data["grid"] is None else _grid_from_json(data["grid"])
     return RunConfig(**values)
+
+
+def _grid_from_json(data: Mapping[str, Any]) -> TimingGrid:  # Any: JSON
+    """Read a grid; before there were several prompt lengths, one stood without a list, and none as null."""
+    lengths = data["prompt_tokens"]
+    prompt_tokens = () if lengths is None else (lengths,) if isinstance(lengths, int) else tuple(lengths)
+    return TimingGrid(**{**data, "batches": tuple(data["batches"]), "prompt_tokens": prompt_tokens})
 
 
 def config_difference(old: RunConfig, new: RunConfig) -> list[str]:

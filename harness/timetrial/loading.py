@@ -1,19 +1,26 @@
-"""From what a user types after --model to a loaded model.
+"""From what a user types after --model or --random-weights to a loaded model.
 
 A reference is a checkpoint name some plugin knows, a folder in a published layout, or a Hub id (`org/name`, with
-`@revision` if wanted). The family is recognised from config.json; the family's plugin does the loading.
+`@revision` if wanted). The family is recognised from config.json; the family's plugin does the loading, or builds the
+model from the config alone with random weights.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.error import CheckpointError, UnknownNameError
 from timetrial.protocol import CheckpointSpec, LoadOptions, Model, ModelSpec, Origin
-from timetrial_registry.checkpoint import has_tokenizer, read_config, resolve, resolve_tokenizer
+from timetrial.record import Weights
+from timetrial_registry.checkpoint import has_tokenizer, read_config, resolve, resolve_config, resolve_tokenizer
+from timetrial_registry.digest import checkpoint_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +37,15 @@ class LocatedModel:
     """The sampling temperature recommended for it, if its plugin gives one."""
     tokenizer: str | None
     """Where tokenizer files come from if the checkpoint brings none."""
+
+    @property
+    def weights(self) -> Weights:
+        """Where its weights come from."""
+        return "checkpoint"
+
+    def facts(self) -> dict[str, str]:
+        """Return what tells it apart from other models: what a run records."""
+        return {"checkpoint_sha256": checkpoint_digest(self.folder), "family": self.spec.family}
 
     def load(self, options: LoadOptions) -> Model:
         """Load it.
@@ -48,6 +64,43 @@ class LocatedModel:
         return resolve_tokenizer(self.tokenizer)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfiguredModel:
+    """A configuration without weights, and the family that can build it with random ones, to be timed."""
+
+    ref: str
+    """As the user wrote it: the model's name in every record."""
+    config: Mapping[str, Any]  # Any: JSON
+    spec: ModelSpec
+    origin: Origin
+    """The plugin that offers the family."""
+    temperature: None = None
+    """There is nothing to sample."""
+
+    @property
+    def weights(self) -> Weights:
+        """Where its weights come from."""
+        return "random"
+
+    def facts(self) -> dict[str, str]:
+        """Return what tells it apart from other models: what a run records."""
+        text = json.dumps(self.config, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return {"config_sha256": digest, "family": self.spec.family, "weights": self.weights}
+
+    def load(self, options: LoadOptions) -> Model:
+        """Build it with random weights.
+
+        Raises:
+            CheckpointError: the family cannot build the configuration.
+            UsageError: it does not fit the memory of the device.
+            PluginError: the family's plugin failed otherwise.
+        """
+        assert self.spec.build_random is not None, "see find_configuration"
+        with blaming(f"building {self.ref!r} with family {self.spec.family!r}", self.origin):
+            return self.spec.build_random(self.config, options)
+
+
 def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
     """Find the checkpoint of a reference, downloading it from the Hub if need be.
 
@@ -58,8 +111,9 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
     checkpoint = known_checkpoint(ref, catalog)
     if checkpoint is not None and checkpoint.location is None:
         raise CheckpointError(
-            f"{ref!r} is a shape whose weights are not published: `timetrial models show {ref}` describes it. "
-            "Give a folder or a Hub id (org/name) of a checkpoint instead."
+            f"{ref!r} is a shape whose weights are not published: `timetrial models show {ref}` describes it, and "
+            f"`timetrial time --random-weights {ref}` times it. Give a folder or a Hub id (org/name) of a checkpoint "
+            "instead."
         )
     folder = resolve(ref if checkpoint is None or checkpoint.location is None else checkpoint.location)
     spec = catalog.family_of(read_config(folder))
@@ -71,6 +125,31 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
         temperature=None if checkpoint is None else checkpoint.temperature,
         tokenizer=None if checkpoint is None else checkpoint.tokenizer,
     )
+
+
+def find_configuration(ref: str, catalog: Catalog) -> ConfiguredModel:
+    """Find the configuration of a reference: what its plugin gives, else its own, of which only configs are fetched.
+
+    Raises:
+        UnknownNameError: it is no known name, no folder and no Hub id.
+        CheckpointError: there is no usable config, or its family takes no random weights.
+    """
+    config = model_config(ref, known_checkpoint(ref, catalog))
+    spec = catalog.family_of(config)
+    if spec.build_random is None:
+        raise CheckpointError(f"family {spec.family!r} builds no {ref!r} of random weights: its plugin offers none")
+    return ConfiguredModel(ref=ref, config=config, spec=spec, origin=catalog.models()[spec.family].origin)
+
+
+def model_config(ref: str, known: CheckpointSpec | None) -> Mapping[str, Any]:  # Any: JSON
+    """Return the parsed config of a model: the one its plugin gives, else the checkpoint's own.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if known is None or known.config is None:
+        return resolve_config(ref if known is None or known.location is None else known.location)
+    return known.config
 
 
 def known_checkpoint(ref: str, catalog: Catalog) -> CheckpointSpec | None:
@@ -100,3 +179,19 @@ def load_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
         CheckpointError: the checkpoint cannot be found, fetched or fitted.
     """
     return locate_model(ref, open_catalog()).load(LoadOptions(device=device, dtype=dtype))
+
+
+def random_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
+    """Build the configuration of a name, folder or Hub id with random weights, to time it; it generates nothing.
+
+    Args:
+        ref: as for `load_model`; of a Hub id, only its configs are fetched.
+        device: auto, cpu, cuda, cuda:1, ...
+        dtype: auto, float32, bfloat16 or float16.
+
+    Raises:
+        UnknownNameError: no such model.
+        CheckpointError: the config cannot be found, fetched or built.
+        UsageError: it does not fit the memory of the device.
+    """
+    return find_configuration(ref, open_catalog()).load(LoadOptions(device=device, dtype=dtype))

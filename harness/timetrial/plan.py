@@ -17,13 +17,12 @@ from timetrial.config import RunConfig, config_difference, config_from_json, con
 from timetrial.error import ConfigMismatchError, DataError, UsageError
 from timetrial.graded_by import check_graders
 from timetrial.graders import NamedGraders, load_graders
-from timetrial.loading import LocatedModel, locate_model
+from timetrial.loading import ConfiguredModel, LocatedModel, find_configuration, locate_model
 from timetrial.protocol import AggregatorSpec, Origin, Sampling, TaskSpec
-from timetrial.record import Grade, Problem, Series
+from timetrial.record import Completion, Count, Grade, Problem, Series, Timing
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.sample import choose_problems
 from timetrial.store import RunFolder
-from timetrial_registry.digest import checkpoint_digest
 
 CONFIG_FILE = "config.json"
 
@@ -36,10 +35,10 @@ class Plan:
 
     config: RunConfig
     tasks: Mapping[str, GradedTask]
-    models: Mapping[str, LocatedModel]
+    models: Mapping[str, LocatedModel | ConfiguredModel]
     aggregators: Mapping[str, AggregatorSpec]
-    digests: Mapping[str, str]
-    """sha256 of each model's checkpoint."""
+    model_facts: Mapping[str, Mapping[str, str]]
+    """What tells each model apart, such as the sha256 of its checkpoint."""
     plugins: Mapping[str, str]
     """Plugins that offered what is in use, each with its distribution and version."""
 
@@ -69,16 +68,13 @@ class Plan:
         return {
             "timetrial": timetrial.__version__,
             "config": config_to_json(self.config),
-            "models": {
-                ref: {"checkpoint_sha256": self.digests[ref], "family": model.spec.family}
-                for ref, model in self.models.items()
-            },
+            "models": {ref: dict(facts) for ref, facts in self.model_facts.items()},
             "tasks": {name: _task_facts(graded) for name, graded in self.tasks.items()},
             "series": [list(series) for series in self.series()],
             "plugins": dict(self.plugins),
         }
 
-    def _temperatures(self, model: LocatedModel) -> tuple[float, ...]:
+    def _temperatures(self, model: LocatedModel | ConfiguredModel) -> tuple[float, ...]:
         if self.config.temperatures:
             return self.config.temperatures
         if model.temperature is None:
@@ -104,7 +100,8 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     if config.reward_model is not None:
         catalog.reward_model(config.reward_model.partition(":")[0])
     graders = load_graders(config.grader, config.second_opinion, catalog)
-    models = {ref: locate_model(ref, catalog) for ref in config.models}
+    find = find_configuration if config.random_weights else locate_model
+    models = {ref: find(ref, catalog) for ref in config.models}
     tasks = {
         name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config, graders)
         for name in config.tasks
@@ -114,7 +111,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
         tasks=tasks,
         models=models,
         aggregators=aggregators,
-        digests={ref: checkpoint_digest(model.folder) for ref, model in models.items()},
+        model_facts={ref: model.facts() for ref, model in models.items()},
         plugins=recorded_plugins([*_origins(catalog, config, models.values()), *graders.origins]),
     )
     plan.series()  # refuses a missing temperature now, not after the first model
@@ -124,11 +121,13 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
 def check_continues(folder: RunFolder, plan: Plan) -> None:
     """Refuse to continue a run that was made with something else, or graded by somebody else.
 
+    One that holds nothing yet, for example because its first model did not fit, may become any other.
+
     Raises:
         ConfigMismatchError: lists every difference, and says what to do.
     """
     old = folder.read_json(CONFIG_FILE)
-    if old is None:
+    if old is None or not any(folder.has(kind) for kind in (Completion, Count, Timing)):
         return
     try:
         config = config_from_json(old["config"])
@@ -156,7 +155,7 @@ def recorded_plugins(origins: Iterable[Origin]) -> dict[str, str]:
     return {origin.plugin: f"{origin.distribution} {origin.version}" for origin in origins}
 
 
-def _origins(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel]) -> list[Origin]:
+def _origins(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel | ConfiguredModel]) -> list[Origin]:
     origins = [catalog.models()[model.spec.family].origin for model in models]
     origins += [catalog.tasks()[name].origin for name in config.tasks]
     origins += [catalog.aggregators()[name].origin for name in config.aggregators]

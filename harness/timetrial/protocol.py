@@ -9,11 +9,12 @@ Shapes: B batch, T tokens, V vocabulary, P problems, N samples per problem, R re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from timetrial.clock import Clock
+from timetrial.rates import MachineRates
 from timetrial.record import Completion, Finish, Problem, Prompt, Verdict
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class PhaseTimes:
     prefill_s: float
     decode_s: float
     peak_bytes: int | None = None
+    is_prompt_shared: bool = False
+    """Whether each step read the prompt's keys and values once for the whole batch, instead of once per sequence."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +152,10 @@ class Model(Protocol):
         ...
 
     def costs(self, batch: int, context: int) -> StepCost:
-        """Return the cost of one decode step of `batch` sequences at `context` tokens each."""
+        """Return the cost of one decode step of `batch` sequences at `context` tokens each.
+
+        A `batch` of 0 gives what a step moves whatever the batch: the weights.
+        """
         ...
 
 
@@ -306,6 +312,13 @@ class ModelSpec:
     measure: Callable[[Mapping[str, Any], str], Architecture] | None = None
     """Tell what a parsed config.json asks for, its weights of a number format such as bfloat16, without the weights.
     Raises CheckpointError if the family cannot build it. None if the family cannot tell."""
+    build_random: Callable[[Mapping[str, Any], LoadOptions], Model] | None = None
+    """Build what a parsed config.json asks for, its weights drawn at random, to be timed. Such a model says "weights":
+    "random" in its description and refuses to generate. Raises CheckpointError if the family cannot build it and
+    UsageError, before it takes any memory, if that does not suffice. None if the family cannot."""
+    measure_rates: Callable[[LoadOptions, Clock], MachineRates] | None = None
+    """Measure the device and number format of the options, within a few seconds: what floors are computed from. None
+    if the family cannot, and then timings have no floor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -385,15 +398,3 @@ class Origin:
     plugin: str
     distribution: str
     version: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PluginInfo:
-    """What `timetrial plugins` shows of one plugin."""
-
-    origin: Origin
-    offers: tuple[str, ...] = field(default=())
-    """What it adds, as "kind name", for example "task math-500"."""
-    load_s: float = 0.0
-    error: str | None = None
-    is_disabled: bool = False

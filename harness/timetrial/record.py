@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 Finish = Literal["stop", "length", "error"]
 TimingStatus = Literal["ok", "out_of_memory"]
+Weights = Literal["checkpoint", "random"]
 
 Record = TypeVar("Record")
 
@@ -192,6 +193,24 @@ class Timing:
     """Peak memory of the device (accelerator) or of the process (CPU); None if the platform cannot tell."""
     environment: str
     """Key into environment.json: times of different machines never share a curve."""
+    weights: Weights = "checkpoint"
+    """"random" if they were drawn to time the configuration: such a model has no quality, and no samples."""
+    kernels: str | None = None
+    """How the steps were run, in the words of the model's description; None if it does not say."""
+    is_prompt_shared: bool | None = None
+    """Whether a step read the prompt's keys and values once for the batch; None if unknown."""
+    step_bytes: float | None = None
+    """Bytes that one decode step has to move, the mean over the steps; None if it was timed without, as are all
+    below."""
+    step_flops: float | None = None
+    """Operations of one decode step's matrix products, the mean over the steps."""
+    floor_s: float | None = None
+    """The least seconds in which this machine, as measured, could do the decode steps (docs/timing.md)."""
+
+    @property
+    def floor_share(self) -> float | None:
+        """The floor as a share of the measured seconds: 1 is as fast as can be; None if either is unknown."""
+        return None if self.floor_s is None or not self.decode_s else self.floor_s / self.decode_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from timetrial.catalog import Catalog, open_catalog
 from timetrial.clock import Clock, MonotonicClock
 from timetrial.config import RunConfig, TimingGrid, config_from_json, run_name
 from timetrial.environment import describe_environment, environment_entry, environment_key
+from timetrial.environment_record import EnvironmentRecord
 from timetrial.error import RunError
 from timetrial.plan import CONFIG_FILE, Plan, check_continues, make_plan
 from timetrial.progress import ProgressFactory, silent
@@ -28,8 +29,6 @@ from timetrial.stages.report import write_run_report
 from timetrial.stages.sample import SampleJob, existing_samples, missing_requests
 from timetrial.stages.score import score
 from timetrial.store import RunFolder, write_problems
-
-ENVIRONMENT_FILE = "environment.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,32 +163,23 @@ class _Stages:
         grid = settled_grid(self._folder, grid)
         environment = describe_environment()
         key = environment_key(environment)
-        for ref in self._plan.models:
+        for ref, source in self._plan.models.items():
             if not remaining_work(self._folder, ref, grid, key).cells:
                 continue
             model = self._model(ref)
-            self._record_environment(key, environment_entry(environment), ref, model)
+            clock = self._surroundings.clock_for(model)
+            record = EnvironmentRecord(self._folder, key)
+            record.add_model(environment_entry(environment), ref, model)
             Measurement(
                 name=ref,
                 model=model,
                 grid=grid,
                 environment=key,
-                clock=self._surroundings.clock_for(model),
+                clock=clock,
                 seed=self._plan.config.seed,
+                weights=source.weights,
+                rates=record.rates(source, self._options, clock),
             ).run(self._folder, self._surroundings.progress)
-
-    def _record_environment(
-        self,
-        key: str,
-        entry: dict[str, Any],
-        ref: str,
-        model: Model,  # Any: JSON-ready
-    ) -> None:
-        """Note under the key what times what: the machine, and how each model runs on it."""
-        entries = self._folder.read_json(ENVIRONMENT_FILE) or {}
-        models = entries.get(key, {}).get("models", {})
-        entries[key] = {**entry, "models": {**models, ref: dict(model.description)}}
-        self._folder.write_json(ENVIRONMENT_FILE, entries)
 
     def report(self) -> None:
         """Compute the curves and write the report."""
@@ -213,19 +203,19 @@ def settled_grid(folder: RunFolder, grid: TimingGrid) -> TimingGrid:
     All models of a run are timed at the same lengths. Lengths already timed are kept when samples are added, so that
     a growing run stays on one grid.
     """
-    timed = next(folder.read(Timing), None)
-    if timed is not None and None in (grid.prompt_tokens, grid.new_tokens):
-        return replace(
-            grid,
-            prompt_tokens=grid.prompt_tokens or timed.prompt_tokens,
-            new_tokens=grid.new_tokens or timed.new_tokens,
-        )
-    prompt_tokens, new_tokens = grid.prompt_tokens, grid.new_tokens
-    if prompt_tokens is None or new_tokens is None:
+    if grid.prompt_tokens and grid.new_tokens is not None:
+        return grid
+    if (timed := next(folder.read(Timing), None)) is not None:
+        own_prompt_tokens, own_new_tokens = timed.prompt_tokens, timed.new_tokens
+    else:
         prompts, lengths = _lengths(folder)
-        prompt_tokens = prompt_tokens or max(1, round(statistics.median(prompts)))
-        new_tokens = new_tokens or max(1, round(statistics.fmean(lengths)))
-    return replace(grid, prompt_tokens=prompt_tokens, new_tokens=new_tokens)
+        own_prompt_tokens = max(1, round(statistics.median(prompts)))
+        own_new_tokens = max(1, round(statistics.fmean(lengths)))
+    return replace(
+        grid,
+        prompt_tokens=grid.prompt_tokens or (own_prompt_tokens,),
+        new_tokens=grid.new_tokens or own_new_tokens,
+    )
 
 
 def _lengths(folder: RunFolder) -> tuple[list[int], list[int]]:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timetrial.catalog import Offer, inspect_plugins, open_catalog
+from timetrial.catalog import Offer, PluginInfo, inspect_plugins, open_catalog
 from timetrial.cli.options import print_json
-from timetrial.protocol import AggregatorSpec, Origin, PluginInfo, RewardModelSpec
+from timetrial.protocol import AggregatorSpec, Origin, RewardModelSpec
 
 Row = dict[str, Any]  # Any: JSON-ready
 

@@ -17,9 +17,8 @@ from timetrial.catalog import open_catalog
 from timetrial.cli.listing import Row, json_option, print_rows, rows_of
 from timetrial.cli.options import print_json
 from timetrial.error import CheckpointError
-from timetrial.loading import known_checkpoint
+from timetrial.loading import known_checkpoint, model_config
 from timetrial.protocol import Architecture, CheckpointSpec, ModelSpec
-from timetrial_registry.checkpoint import resolve_config
 
 
 @click.group(invoke_without_command=True)
@@ -59,7 +58,7 @@ def show(model: str, dtype: str, as_json: bool) -> None:
     """
     catalog = open_catalog()
     known = known_checkpoint(model, catalog)
-    config = _config(model, known)
+    config = model_config(model, known)
     spec = catalog.family_of(config)
     if spec.measure is None:
         raise CheckpointError(f"family {spec.family!r} cannot describe {model!r}: its plugin offers no `measure`")
@@ -71,13 +70,6 @@ def show(model: str, dtype: str, as_json: bool) -> None:
         print_json({"model": model, **about, "family": spec.family, "dtype": dtype, **facts})
         return
     _print_architecture(model, known, spec, dtype, architecture)
-
-
-def _config(model: str, known: CheckpointSpec | None) -> Mapping[str, Any]:  # Any: JSON
-    """Return the parsed config of a model: the one its plugin gives, else the checkpoint's own."""
-    if known is None or known.config is None:
-        return resolve_config(model if known is None or known.location is None else known.location)
-    return known.config
 
 
 def _print_architecture(

@@ -20,10 +20,8 @@ DEMO_FLAGS = (
 )
 
 
-_model = click.option(
-    "--model", "-m", "models", type=NAMES, multiple=True, required=True,
-    help="Checkpoint names (`timetrial models`), folders or Hub ids.",
-)  # fmt: skip
+_MODEL_HELP = "Checkpoint names (`timetrial models`), folders or Hub ids."
+
 _hardware = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
@@ -36,7 +34,7 @@ _output = options(
 
 
 @click.command()
-@_model
+@click.option("--model", "-m", "models", type=NAMES, multiple=True, required=True, help=_MODEL_HELP)
 @click.option("--task", "-t", "tasks", type=NAMES, multiple=True, required=True, help="Tasks (`timetrial tasks`).")
 @click.option("--samples", "-n", type=int, help="Completions per problem; may grow in a later command. [default: 16]")
 @click.option(
@@ -80,33 +78,49 @@ def run(**flags: Any) -> None:  # Any: click passes every option by name
 
 
 @click.command()
-@_model
+@click.option("--model", "-m", "models", type=NAMES, multiple=True, help=_MODEL_HELP)
+@click.option(
+    "--random-weights", type=NAMES, multiple=True,
+    help="Instead of --model: the same, but only their configs are read, and the weights drawn at random.",
+)  # fmt: skip
 @click.option(
     "--batch", "batches", type=INTEGERS, multiple=True,
     help="Batch sizes. [default: 1,2,4,8,16,32,64]",
 )  # fmt: skip
-@click.option("--prompt-tokens", type=int, default=512, show_default=True)
+@click.option(
+    "--prompt-tokens", type=INTEGERS, multiple=True,
+    help="Prompt lengths: every batch is timed after each of them. [default: 512]",
+)  # fmt: skip
 @click.option("--new-tokens", type=int, default=512, show_default=True)
 @click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
 @click.option("--warmups", type=int, default=1, show_default=True, help="Untimed runs of each batch before them.")
+@click.option("--baseline", metavar="NAME", help="The model that speed-ups are over. [default: the first]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @_hardware
 @_output
 def time(**flags: Any) -> None:  # Any: click passes every option by name
-    """Time the decoding of models over a grid of batch sizes (the paper's figure 2).
+    """Time the decoding of models over a grid of batch sizes and prompt lengths (the paper's figure 2).
 
-    Prefill and decode are timed apart, warm-ups are recorded but left out, and repeats run in random batch order.
+    Prefill and decode are timed apart, warm-ups are recorded but left out, and repeats run in random order. Beside each
+    time stands its floor: what the bytes and operations of its steps take at the rates measured on this machine.
     """
+    if bool(flags["models"]) == bool(flags["random_weights"]):
+        raise UsageError(
+            "give the models either with --model or with --random-weights: checkpoints and random weights are timed "
+            "in runs of their own"
+        )
     grid = TimingGrid(
         batches=flatten(flags["batches"]) or TimingGrid().batches,
-        prompt_tokens=flags["prompt_tokens"],
+        prompt_tokens=flatten(flags["prompt_tokens"]) or TimingGrid().prompt_tokens,
         new_tokens=flags["new_tokens"],
         repeats=flags["repeats"],
         warmups=flags["warmups"],
     )
     config = RunConfig(
-        models=flatten(flags["models"]),
+        models=flatten(flags["models"] or flags["random_weights"]),
+        random_weights=bool(flags["random_weights"]),
         grid=grid,
+        baseline=flags["baseline"],
         seed=flags["seed"],
         device=flags["device"],
         dtype=flags["dtype"],
@@ -155,7 +169,7 @@ def _grid(flags: dict[str, Any], samples: int) -> TimingGrid:  # Any: click's va
     powers = tuple(2**power for power in range(10) if 2**power <= max(1, samples))
     return TimingGrid(
         batches=flatten(flags["batches"]) or powers,
-        prompt_tokens=flags["prompt_tokens"],
+        prompt_tokens=() if flags["prompt_tokens"] is None else (flags["prompt_tokens"],),
         new_tokens=flags["new_tokens"],
         repeats=flags["repeats"],
     )

@@ -13,7 +13,9 @@ from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.data import GradingStatistics
 from timetrial.report.grading_tables import grading_tables
 from timetrial.report.grid import timing_cells
-from timetrial.report.tables import timing_tables
+from timetrial.report.speed_ups import batch_speed_ups
+from timetrial.report.table import without_repeated_notes
+from timetrial.report.timing_tables import measured_tables
 from timetrial.runner import Run
 from timetrial.stages.report import REPORT_FOLDER, gather_report
 
@@ -21,6 +23,7 @@ from timetrial.stages.report import REPORT_FOLDER, gather_report
 def summary(run: Run) -> dict[str, Any]:  # Any: JSON-ready
     """Return the outcome of a run for scripts."""
     report = gather_report(run.folder)
+    cells = timing_cells(report.timings)
     return {
         "run": str(run.path),
         "page": str(run.path / REPORT_FOLDER / "index.html"),
@@ -28,6 +31,8 @@ def summary(run: Run) -> dict[str, Any]:  # Any: JSON-ready
         "grading": [_grading(each) for each in report.grading],
         "curves": [to_json(curve) for curve in report.curves],
         "timings": [to_json(timing) for timing in report.timings],
+        "batches": [cell.to_json() for cell in cells],
+        "speed_ups": [each.to_json() for each in batch_speed_ups(cells, report.baseline)],
     }
 
 
@@ -47,14 +52,13 @@ def _grading(series: GradingStatistics) -> dict[str, Any]:  # Any: JSON-ready
 def print_summary(run: Run) -> None:
     """Print the outcome of a run for people."""
     report = gather_report(run.folder)
-    print_tables(
-        [
-            *samples_tables(report.curves),
-            *grading_tables(report.grading),
-            *timing_tables(timing_cells(report.timings)),
-            *best_tables(report.curves),
-        ]
-    )
+    tables = [
+        *samples_tables(report.curves),
+        *grading_tables(report.grading),
+        *measured_tables(report),
+        *best_tables(report.curves),
+    ]
+    print_tables(without_repeated_notes(tables))
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"report: {run.path / REPORT_FOLDER / 'index.html'}")

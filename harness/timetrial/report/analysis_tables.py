@@ -20,6 +20,7 @@ from timetrial.report.labels import (
     rule_label,
     seconds_label,
     series_label,
+    split_label,
 )
 from timetrial.report.table import Cell, Table, pivot
 
@@ -160,7 +161,7 @@ def time_tables(tables: Sequence[TimeTable]) -> Iterator[Table]:
             "Decode seconds of k samples of one problem",
             ("model",),
             (
-                Cell((table.model,), f"k = {k}", f"{seconds_label(seconds)}{_split(split)}")
+                Cell((table.model,), f"k = {k}", f"{split_label(seconds, split)}")
                 for table in tables
                 for k, seconds, split in zip(table.ks, table.seconds, table.splits, strict=True)
             ),
@@ -301,13 +302,6 @@ def _speed_up(entry: SpeedUp) -> str:
     if entry.ratio is None:
         return NOT_REACHED
     return f"x{entry.ratio:.3g} ({_ends(entry.low, entry.high, lambda end: f'{end:.3g}')}){mark}"
-
-
-def _split(batches: Sequence[int]) -> str:
-    if len(batches) < 2:
-        return ""
-    parts = (f"{count} x {batch}" if count > 1 else str(batch) for batch, count in Counter(batches).items())
-    return f" ({' + '.join(parts)})"
 
 
 def _count(count: int | None) -> str:

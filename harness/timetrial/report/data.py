@@ -141,6 +141,13 @@ class ReportData:
         return tuple(dict.fromkeys(names))
 
     @property
+    def baseline(self) -> str | None:
+        """The model that speed-ups are over: the one asked for, else the first that was timed."""
+        timed = next((timing.model for timing in self.timings), None)
+        asked: str | None = self.config.get("config", {}).get("baseline")
+        return asked or timed
+
+    @property
     def machines(self) -> dict[str, str]:
         """What to call the machine of each environment key that has timings: its accelerators or its processor."""
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from timetrial.record import Timing
 
@@ -32,11 +32,40 @@ class Cell:
     """Decode seconds of the successful warm-ups."""
     num_out_of_memory: int
     peak_bytes: int | None
+    last: Timing
+    """The row timed last: what the batch costs, and how it was run."""
 
     @property
     def median_s(self) -> float:
         """Median decode seconds."""
         return statistics.median(self.decode_s)
+
+    @property
+    def step_s(self) -> float:
+        """Median decode seconds of one step."""
+        return self.median_s / self.workload.new_tokens
+
+    @property
+    def floor_share(self) -> float | None:
+        """The floor as a share of the median; None if either is unknown."""
+        floor_s = self.last.floor_s
+        return None if floor_s is None or not self.decode_s else floor_s / self.median_s
+
+    def to_json(self) -> dict[str, Any]:  # Any: JSON-ready
+        """Return what scripts read of it."""
+        facts = ("weights", "kernels", "is_prompt_shared", "step_bytes", "step_flops", "floor_s")
+        return {
+            "model": self.model,
+            **self.workload._asdict(),
+            "batch": self.batch,
+            "num_repeats": len(self.decode_s),
+            "decode_s": self.median_s if self.decode_s else None,
+            "prefill_s": statistics.median(self.prefill_s) if self.prefill_s else None,
+            "num_out_of_memory": self.num_out_of_memory,
+            "peak_bytes": self.peak_bytes,
+            **{name: getattr(self.last, name) for name in facts},
+            "percent_of_floor": None if self.floor_share is None else 100 * self.floor_share,
+        }
 
 
 def timing_cells(timings: Iterable[Timing]) -> tuple[Cell, ...]:
@@ -53,6 +82,19 @@ def by_workload(cells: Iterable[Cell]) -> dict[Workload, list[Cell]]:
     for cell in cells:
         groups.setdefault(cell.workload, []).append(cell)
     return groups
+
+
+def by_sweep(cells: Iterable[Cell]) -> dict[tuple[str, int], list[Cell]]:
+    """Gather the cells of those (environment, new tokens) that were timed after several prompt lengths."""
+    sweeps: dict[tuple[str, int], list[Cell]] = {}
+    for cell in cells:
+        sweeps.setdefault((cell.workload.environment, cell.workload.new_tokens), []).append(cell)
+    return {key: shown for key, shown in sweeps.items() if len({cell.workload.prompt_tokens for cell in shown}) > 1}
+
+
+def random_label(cells: Iterable[Cell]) -> str:
+    """Return what to add to a title if weights were random, else nothing."""
+    return ", random weights" if any(cell.last.weights == "random" for cell in cells) else ""
 
 
 def _workload(timing: Timing) -> Workload:
@@ -72,4 +114,5 @@ def _cell(timings: Sequence[Timing]) -> Cell:
         warmup_s=tuple(timing.decode_s for timing in timings if timing.is_warmup and timing.decode_s is not None),
         num_out_of_memory=sum(timing.status == "out_of_memory" for timing in timings),
         peak_bytes=max(peaks, default=None),
+        last=timings[-1],
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from timetrial.record import Curve, Series
 
@@ -68,6 +70,14 @@ def seconds_label(seconds: float) -> str:
         if seconds < 0.9995 * end:
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds / 3600:.3g} h"
+
+
+def split_label(seconds: float, batches: Sequence[int]) -> str:
+    """Write the seconds of some batches, and the batches if they are several: "58.8 s (2 x 256)"."""
+    if len(batches) < 2:
+        return seconds_label(seconds)
+    parts = (f"{count} x {batch}" if count > 1 else str(batch) for batch, count in Counter(batches).items())
+    return f"{seconds_label(seconds)} ({' + '.join(parts)})"
 
 
 def round_seconds(low: float, high: float) -> list[float]:

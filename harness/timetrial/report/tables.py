@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,9 @@ from timetrial.report.analysis_tables import (
 from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.data import ReportData, SeriesStatistics
 from timetrial.report.grading_tables import grader_tables, grading_tables, unknown_tables
-from timetrial.report.grid import Cell, by_workload, timing_cells
-from timetrial.report.labels import bytes_label, seconds_label, series_label
+from timetrial.report.labels import series_label
 from timetrial.report.table import Table, escape_markdown, to_markdown, without_repeated_notes
+from timetrial.report.timing_tables import measured_tables
 
 PROVENANCE = "Provenance"
 
@@ -37,11 +36,11 @@ class Section:
 
 def make_sections(report: ReportData) -> tuple[Section, ...]:
     """Make all tables of a report; a section without any is left out."""
-    curves, analysis, cells = report.curves, report.analysis, timing_cells(report.timings)
+    curves, analysis = report.curves, report.analysis
     within = list(best_tables(curves))
     equal: list[Table] = []
     fair: list[Table] = []
-    seconds, pools = list(timing_tables(cells, report.machines)), list(sampling_tables(report.statistics))
+    seconds, pools = list(measured_tables(report)), list(sampling_tables(report.statistics))
     if analysis:
         within += budget_tables(analysis, curves)
         equal += [*front_tables(analysis, curves), *reach_tables(analysis, curves), *speed_up_tables(analysis, curves)]
@@ -76,30 +75,6 @@ def render_markdown(report: ReportData, sections: Sequence[Section]) -> str:
     return "\n".join(parts)
 
 
-def timing_tables(cells: Sequence[Cell], machines: Mapping[str, str] | None = None) -> Iterator[Table]:
-    """Make one table per machine and shape: a row per model and batch size; `machines` names environment keys."""
-    for (environment, prompt_tokens, new_tokens), shown in by_workload(cells).items():
-        machine = (machines or {}).get(environment, environment)
-        yield Table(
-            title=f"Batches of {prompt_tokens} prompt tokens and {new_tokens} new tokens on {machine}",
-            columns=(
-                "model",
-                "batch",
-                "decode median",
-                "fastest",
-                "slowest",
-                "repeats",
-                "tokens/s",
-                "prefill median",
-                "warm-up",
-                "peak memory",
-            ),
-            rows=tuple(_timing_row(cell) for cell in shown),
-            note="Decode seconds of the whole batch, prefill apart. Warm-up: decode seconds of the untimed first "
-            "runs, never part of a mean. Tokens per second: batch times new tokens over the median.",
-        )
-
-
 def sampling_tables(series: Sequence[SeriesStatistics]) -> Iterator[Table]:
     """Make the table of what became of the completions."""
     if series:
@@ -128,26 +103,6 @@ def provenance_tables(report: ReportData) -> Iterator[Table]:
         if facts:
             rows = tuple(_flatten(facts))
             yield Table(title=title, columns=("setting", "value"), rows=rows, num_text_columns=2)
-
-
-def _timing_row(cell: Cell) -> tuple[str, ...]:
-    repeats = f"{len(cell.decode_s)}" + (f", {cell.num_out_of_memory} out of memory" if cell.num_out_of_memory else "")
-    warmup = ", ".join(seconds_label(second) for second in cell.warmup_s) or "-"
-    peak = bytes_label(cell.peak_bytes) if cell.peak_bytes is not None else "-"
-    if not cell.decode_s:
-        return (cell.model, str(cell.batch), "out of memory", "-", "-", repeats, "-", "-", warmup, peak)
-    return (
-        cell.model,
-        str(cell.batch),
-        seconds_label(cell.median_s),
-        seconds_label(min(cell.decode_s)),
-        seconds_label(max(cell.decode_s)),
-        repeats,
-        f"{cell.batch * cell.workload.new_tokens / cell.median_s:,.0f}",
-        seconds_label(statistics.median(cell.prefill_s)) if cell.prefill_s else "-",
-        warmup,
-        peak,
-    )
 
 
 def _sampling_row(series: SeriesStatistics) -> tuple[str, ...]:

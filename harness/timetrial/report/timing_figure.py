@@ -1,4 +1,4 @@
-"""The timing figure (paper, figure 2): decode seconds against batch size, one line a model."""
+"""The timing figures: decode seconds against batch size (paper, figure 2), and against the prompt, a line a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from timetrial.report import canvas
 from timetrial.report.canvas import Picture
 from timetrial.report.data import ReportData
-from timetrial.report.grid import Cell, by_workload, timing_cells
+from timetrial.report.grid import Cell, by_sweep, by_workload, random_label, timing_cells
 from timetrial.report.labels import slug
 
 if TYPE_CHECKING:
@@ -16,10 +16,54 @@ if TYPE_CHECKING:
 
 
 def draw_timing(report: ReportData) -> Iterator[Picture]:
-    """Draw one figure per machine and shape (prompt tokens, new tokens); call within `canvas.style()`."""
-    for workload, cells in by_workload(timing_cells(report.timings)).items():
+    """Draw a figure per machine and shape (prompt tokens, new tokens), and one per machine with several prompts.
+
+    Call within `canvas.style()`.
+    """
+    everything = timing_cells(report.timings)
+    for workload, cells in by_workload(everything).items():
         if any(cell.decode_s for cell in cells):
             yield _picture(cells, report.models, report.machines[workload.environment])
+    for (environment, _), cells in by_sweep(everything).items():
+        shown = _largest_in_common([cell for cell in cells if cell.decode_s])
+        if shown:
+            yield _prompt_picture(shown, report.models, report.machines[environment])
+
+
+def _largest_in_common(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells of the largest batch that was completed wherever any was; none if there is no such batch."""
+    wanted = {(cell.model, cell.workload) for cell in cells}
+    for batch in sorted({cell.batch for cell in cells}, reverse=True):
+        shown = [cell for cell in cells if cell.batch == batch]
+        if {(cell.model, cell.workload) for cell in shown} == wanted:
+            return sorted(shown, key=lambda cell: cell.workload.prompt_tokens)
+    return []
+
+
+def _prompt_picture(cells: Sequence[Cell], models: Sequence[str], machine: str) -> Picture:
+    """Draw seconds of a step against prompt tokens at one batch size."""
+    batch, (environment, _, new_tokens) = cells[0].batch, cells[0].workload
+    title = f"Seconds of a step of {batch} sequences"
+    figure, axes = canvas.new_axes(title, f"mean of the {new_tokens} steps after the prompt")
+    for model in dict.fromkeys(cell.model for cell in cells):
+        mine, number = [cell for cell in cells if cell.model == model], models.index(model)
+        axes.plot(
+            [cell.workload.prompt_tokens for cell in mine],
+            [cell.step_s for cell in mine],
+            color=canvas.series_colour(number),
+            marker=canvas.marker(number),
+            markersize=5,
+            linewidth=1.8,
+            label=canvas.legend_label(model),
+        )
+    canvas.scale_seconds(axes, [cell.step_s for cell in cells], "seconds of a step", vertical=True)
+    canvas.scale_samples(axes, [cell.workload.prompt_tokens for cell in cells], "prompt tokens")
+    canvas.legend_below(figure, axes)
+    svg, png = canvas.render(figure)
+    where = "at the largest batch that all models completed"
+    caption = f"On {machine}{random_label(cells)}. Median of the timed repeats, {where}."
+    name = slug("timing", environment, "by-prompt", f"n{new_tokens}")
+    return Picture(name=name, section="timing", kind="timing", title=title, caption=caption, svg=svg, png=png)
 
 
 def _picture(cells: Sequence[Cell], models: Sequence[str], machine: str) -> Picture:
@@ -36,7 +80,7 @@ def _picture(cells: Sequence[Cell], models: Sequence[str], machine: str) -> Pict
     canvas.legend_below(figure, axes)
     svg, png = canvas.render(figure)
     spread = "vertical bars reach from the fastest to the slowest"
-    caption = f"On {machine}. Median of the timed repeats; {spread}. {note}".strip()
+    caption = f"On {machine}{random_label(cells)}. Median of the timed repeats; {spread}. {note}".strip()
     name = slug("timing", environment, f"p{prompt_tokens}", f"n{new_tokens}")
     return Picture(name=name, section="timing", kind="timing", title=title, caption=caption, svg=svg, png=png)
 

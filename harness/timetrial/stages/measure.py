@@ -1,6 +1,6 @@
 """Stage 4: the timing grid. Warm-ups go up in batch size and find the largest that fits; repeats run in random order.
 
-Random order spreads whatever drifts (clocks, heat, other load) over all batch sizes (docs/timing.md).
+Random order spreads whatever drifts (clocks, heat, other load) over the whole grid (docs/timing.md).
 """
 
 from __future__ import annotations
@@ -12,32 +12,40 @@ from typing import NamedTuple
 
 from timetrial.clock import Clock
 from timetrial.config import TimingGrid
+from timetrial.floor import decode_cost
 from timetrial.progress import Advance, ProgressFactory
 from timetrial.protocol import Model, OutOfMemory
-from timetrial.record import Timing
+from timetrial.rates import MachineRates
+from timetrial.record import Timing, Weights
 from timetrial.store import Appender, RunFolder
+
+
+class Shape(NamedTuple):
+    """A batch of equal prompts."""
+
+    prompt_tokens: int
+    batch: int
 
 
 class Work(NamedTuple):
     """What is left to time of one model's grid."""
 
-    batches: tuple[int, ...]
-    """Those not known to be too large, ascending; each is warmed up."""
-    cells: tuple[tuple[int, int], ...]
-    """(batch, repeat) without a time."""
+    shapes: tuple[Shape, ...]
+    """Those not known to be too large, by prompt length, and by batch ascending; each is warmed up."""
+    cells: tuple[tuple[Shape, int], ...]
+    """(shape, repeat) without a time."""
 
 
 def remaining_work(folder: RunFolder, name: str, grid: TimingGrid, environment: str) -> Work:
-    """Return what is left to time; nothing is left above a batch that ran out of memory."""
-    mine = (name, grid.prompt_tokens, grid.new_tokens, environment)
-    known = [
-        row for row in folder.read(Timing) if (row.model, row.prompt_tokens, row.new_tokens, row.environment) == mine
-    ]
-    done = {(row.batch, row.repeat) for row in known if row.status == "ok" and not row.is_warmup}
-    too_large = min((row.batch for row in known if row.status == "out_of_memory"), default=None)
-    batches = sorted(batch for batch in grid.batches if too_large is None or batch < too_large)
-    cells = [(batch, repeat) for repeat in range(grid.repeats) for batch in batches]
-    return Work(tuple(batches), tuple(cell for cell in cells if cell not in done))
+    """Return what is left to time; at a prompt length, nothing is left above a batch that ran out of memory."""
+    mine = (name, grid.new_tokens, environment)
+    known = [row for row in folder.read(Timing) if (row.model, row.new_tokens, row.environment) == mine]
+    done = {(_shape(row), row.repeat) for row in known if row.status == "ok" and not row.is_warmup}
+    too_large = [_shape(row) for row in known if row.status == "out_of_memory"]
+    shapes = [Shape(prompt_tokens, batch) for prompt_tokens in grid.prompt_tokens for batch in sorted(grid.batches)]
+    shapes = [shape for shape in shapes if not any(_is_beyond(shape, failed) for failed in too_large)]
+    cells = [(shape, repeat) for repeat in range(grid.repeats) for shape in shapes]
+    return Work(tuple(shapes), tuple(cell for cell in cells if cell not in done))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,52 +56,62 @@ class Measurement:
     """The model's name in the records."""
     model: Model
     grid: TimingGrid
-    """With its lengths settled: no None."""
+    """With its lengths settled: none is missing."""
     environment: str
     clock: Clock
     seed: int
+    weights: Weights = "checkpoint"
+    rates: MachineRates | None = None
+    """What the machine was measured to do; None: the rows have no floor."""
 
     def run(self, folder: RunFolder, progress: ProgressFactory) -> int:
         """Time the cells that are not in the folder yet; return how many were timed.
 
-        Once a batch does not fit, it is recorded as out of memory and larger ones are not tried. Warm-ups are
-        repeated whenever anything is timed: a fresh process is cold again.
+        Once a batch does not fit, it is recorded as out of memory and larger ones are not tried at that prompt length.
+        Warm-ups are repeated whenever anything is timed: a fresh process is cold again.
         """
         work = remaining_work(folder, self.name, self.grid, self.environment)
         if not work.cells:
             return 0
-        total = len(work.cells) + self.grid.warmups * len(work.batches)
+        total = len(work.cells) + self.grid.warmups * len(work.shapes)
         with folder.appending(Timing) as file, progress(f"time {self.name}", total) as advance:
-            fitting = self.warm_up(work.batches, file, advance)
+            fitting = self.warm_up(work.shapes, file, advance)
             cells = [cell for cell in work.cells if cell[0] in fitting]
             random.Random(self.seed).shuffle(cells)
-            for batch, repeat in cells:
-                file.append([self.time(batch, repeat)])
+            for shape, repeat in cells:
+                file.append([self.time(shape, repeat)])
                 advance(1)
         return len(cells)
 
-    def warm_up(self, batches: Sequence[int], file: Appender[Timing], advance: Advance) -> set[int]:
-        """Run every batch size outside the mean, smallest first; return those that fit."""
-        fitting: set[int] = set()
-        for batch in batches:
+    def warm_up(self, shapes: Sequence[Shape], file: Appender[Timing], advance: Advance) -> set[Shape]:
+        """Run every shape outside the mean, smallest batch first; return those that fit."""
+        fitting: set[Shape] = set()
+        too_large: list[Shape] = []
+        for shape in shapes:
+            if any(_is_beyond(shape, failed) for failed in too_large):
+                continue
             for index in range(self.grid.warmups):
-                row = self.time(batch, -1 - index)
+                row = self.time(shape, -1 - index)
                 file.append([row])
                 advance(1)
                 if row.status == "out_of_memory":
-                    return fitting
-            fitting.add(batch)
+                    too_large.append(shape)
+                    break
+            else:
+                fitting.add(shape)
         return fitting
 
-    def time(self, batch: int, repeat: int) -> Timing:
+    def time(self, shape: Shape, repeat: int) -> Timing:
         """Time one batch once; a negative repeat is a warm-up."""
-        prompt_tokens, new_tokens = self.grid.prompt_tokens, self.grid.new_tokens
-        assert prompt_tokens is not None and new_tokens is not None, "settle the grid's lengths first"
+        prompt_tokens, batch = shape
+        new_tokens = self.grid.new_tokens
+        assert new_tokens is not None, "settle the grid's lengths first"
         try:
             seed = (self.seed * 1000 + repeat) % 2**32  # random generators take no negative seeds
             times = self.model.decode_timing(batch, prompt_tokens, new_tokens, clock=self.clock, seed=seed)
         except OutOfMemory:
             times = None
+        cost = decode_cost(self.model, batch, prompt_tokens, new_tokens, self.rates)
         return Timing(
             model=self.name,
             batch=batch,
@@ -106,4 +124,19 @@ class Measurement:
             decode_s=times.decode_s if times else None,
             peak_bytes=times.peak_bytes if times else None,
             environment=self.environment,
+            weights=self.weights,
+            kernels=self.model.description.get("kernels"),
+            is_prompt_shared=times.is_prompt_shared if times else None,
+            step_bytes=cost.step_bytes,
+            step_flops=cost.step_flops,
+            floor_s=cost.floor_s,
         )
+
+
+def _shape(row: Timing) -> Shape:
+    return Shape(row.prompt_tokens, row.batch)
+
+
+def _is_beyond(shape: Shape, failed: Shape) -> bool:
+    """Whether a shape needs at least as much memory as one that ran out of it."""
+    return shape.prompt_tokens == failed.prompt_tokens and shape.batch >= failed.batch

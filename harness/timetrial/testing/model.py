@@ -205,10 +205,11 @@ class ModelContract:
 
     def test_costs_are_finite_and_grow_with_the_batch(self, model: Model) -> None:
         """More sequences, or longer ones, never cost less; more sequences always compute more."""
-        small, wide, deep = model.costs(1, 64), model.costs(8, 64), model.costs(1, 512)
+        whatever, small, wide, deep = (model.costs(*size) for size in ((0, 64), (1, 64), (8, 64), (1, 512)))
         for cost in (small, wide, deep):
             assert cost.bytes_moved > 0 and cost.flops > 0, f"costs must be positive: {cost}"
             assert math.isfinite(cost.bytes_moved) and math.isfinite(cost.flops), f"costs must be finite: {cost}"
+        assert 0 <= whatever.bytes_moved <= small.bytes_moved, "a batch of 0 costs what every step moves: the weights"
         assert wide.flops > small.flops, "eight sequences must compute more than one"
         assert wide.bytes_moved >= small.bytes_moved, "eight sequences cannot move fewer bytes than one"
         assert deep.flops >= small.flops and deep.bytes_moved >= small.bytes_moved, "a longer context cannot cost less"

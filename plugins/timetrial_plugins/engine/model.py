@@ -28,6 +28,7 @@ from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_registry.digest import checkpoint_digest, tokenizer_digest
 
+_MOST_PACKED_BYTES = 2**30  # the packed copy doubles the memory of the weights
 _STEPS_PER_LOOK = {"cpu": 4, "cuda": 32}  # looking is cheap on a CPU, and stalls an accelerator's queue
 
 
@@ -55,9 +56,16 @@ class _Rendered(NamedTuple):
 class EngineModel:
     """Implements `timetrial.protocol.Model` for every family through the engine."""
 
-    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+    def __init__(self, checkpoint: LoadedCheckpoint, *, shares_prompts: bool | None = None) -> None:
+        """Decode with the checkpoint's module, whose weights must not change afterwards: small ones are packed now.
+
+        With `shares_prompts` the completions of a prompt read its keys and values together when they are generated;
+        None means on a CPU. Timings never do (docs/timing.md).
+        """
         self._checkpoint = checkpoint
         self._module, self._device = checkpoint.module, checkpoint.device
+        self._shares_prompts = self._device.type == "cpu" if shares_prompts is None else shares_prompts
+        self._is_packed = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES and self._module.pack()
 
     @property
     def tokenizer(self) -> ChatTokenizer:
@@ -78,8 +86,16 @@ class EngineModel:
             "dtype": str(checkpoint.dtype).removeprefix("torch."),
             "device": torch.cuda.get_device_name(self._device) if is_cuda else "cpu",
             "threads": torch.get_num_threads(),
-            "kernels": "pytorch-eager",
-            "checkpoint_digest": checkpoint_digest(checkpoint.folder),
+            "kernels": "pytorch-eager, weights packed by onednn" if self._is_packed else "pytorch-eager",
+            "shares_prompts": self._shares_prompts,
+            **self._origin(),
+        }
+
+    def _origin(self) -> Mapping[str, str]:
+        """Return facts that tell which weights and tokenizer these are."""
+        folder = self._checkpoint.folder
+        return {
+            "checkpoint_digest": checkpoint_digest(folder),
             "tokenizer_digest": tokenizer_digest(self.tokenizer.folder),
         }
 
@@ -153,7 +169,7 @@ class EngineModel:
         ending = Ending(self._checkpoint.eos_ids, StopStrings(sampling.stop, self.tokenizer), self.tokenizer)
         try:
             with placement.memory_errors():
-                batch = DecodeBatch(self._module, sampler, rows, capacity)
+                batch = DecodeBatch(self._module, sampler, rows, capacity, shares_prompts=self._shares_prompts)
                 yield from DecodeLoop(batch, ending, rows, steps_per_look).run(jobs)
         except OutOfMemory as cause:
             raise UsageError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,8 @@ from timetrial.error import UnknownNameError, UsageError
 from timetrial.protocol import LoadOptions, OutOfMemory
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CLEAR = Path("/proc/self/clear_refs")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 _CPU_ALLOCATOR_MESSAGES = ("can't allocate memory", "not enough memory")
 
 
@@ -53,25 +56,61 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def device_name(device: torch.device) -> str:
+    """Return what to call a device: an accelerator's own name, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return how much memory can be allocated now, on a CPU without pushing anything out; None if nobody can tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = [_linux_bytes("/proc/meminfo", "MemAvailable"), _control_group_bytes()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def reset_peak(device: torch.device) -> None:
-    """Forget the peak memory so far, where the platform can."""
+    """Forget the peak memory so far, where the platform can: on an accelerator, and on Linux."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        _CLEAR.write_text("5")  # the kernel takes this as: begin the peak anew
 
 
 def peak_bytes(device: torch.device) -> int | None:
     """Return the peak of allocated device memory since `reset_peak`.
 
-    On a CPU it is the peak resident memory of the process since it began, which no reset lowers; None on Windows.
+    On a CPU it is the peak resident memory of the process, weights and libraries included: on Linux since `reset_peak`,
+    elsewhere since the process began; None on Windows.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if (peak_on_linux := _linux_bytes("/proc/self/status", "VmHWM")) is not None:
+        return peak_on_linux
     try:
         import resource
     except ImportError:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, the others kilobytes
+
+
+def _linux_bytes(file: str, name: str) -> int | None:
+    """Return a line of a file in which Linux counts memory in kB; None without such a file or line."""
+    with suppress(OSError):
+        for line in Path(file).read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _control_group_bytes() -> int | None:
+    """Return what a container leaves to allocate; None if it sets no limit."""
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        limit, used = (int((_CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        return max(0, limit - used)
+    return None
 
 
 @contextmanager

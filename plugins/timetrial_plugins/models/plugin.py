@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timetrial.clock import Clock
 from timetrial.hookspec import hookimpl
 from timetrial.protocol import Architecture, CheckpointSpec, CommandSpec, LoadOptions, Model, ModelSpec
+from timetrial.rates import MachineRates
 from timetrial_plugins.models.configurations import named_configurations
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ def timetrial_models() -> Sequence[ModelSpec]:
             doc=doc,
             recognises=recognisers[family],
             measure=partial(_measure, family),
+            build_random=partial(_build_random, family),
+            measure_rates=_measure_rates,
         )
         for family, doc in docs.items()
     ]
@@ -153,3 +157,16 @@ def _load(family: str, folder: Path, options: LoadOptions) -> Model:
     from timetrial_plugins.models.families import BUILDERS
 
     return load_model(folder, options, family=family, build=BUILDERS[family])
+
+
+def _build_random(family: str, config: Json, options: LoadOptions) -> Model:
+    from timetrial_plugins.engine.random_weights import build_random
+    from timetrial_plugins.models.families import BUILDERS
+
+    return build_random(config, options, family=family, build=BUILDERS[family])
+
+
+def _measure_rates(options: LoadOptions, clock: Clock) -> MachineRates:
+    from timetrial_plugins.engine.roofline import measure_rates
+
+    return measure_rates(options, clock)

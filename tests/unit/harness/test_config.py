@@ -26,6 +26,22 @@ def test_a_config_survives_json():
     assert config_from_json(config_to_json(replace(BASE, grid=None))) == replace(BASE, grid=None)
 
 
+@pytest.mark.parametrize(("stored", "lengths"), [(512, (512,)), (None, ()), ([8, 16], (8, 16))])
+def test_a_grid_from_before_there_were_several_prompt_lengths_is_read(stored, lengths):
+    timed = RunConfig(models=("m",), grid=TimingGrid())
+    data = config_to_json(timed)
+    del data["random_weights"], data["baseline"]
+    data["grid"]["prompt_tokens"] = stored
+    assert config_from_json(data) == replace(timed, grid=TimingGrid(prompt_tokens=lengths))
+
+
+def test_random_weights_and_checkpoints_are_never_one_run():
+    timed = RunConfig(models=("m",), grid=TimingGrid())
+    assert config_difference(timed, replace(timed, random_weights=True))
+    assert run_name(timed) != run_name(replace(timed, random_weights=True))
+    assert run_name(timed) == run_name(replace(timed, baseline="m"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -44,6 +60,9 @@ def test_a_config_survives_json():
         ({"batch_size": 0}, "batch size is 0"),
         ({"budget_s": 0.0}, "budget is 0.0"),
         ({"budget_s": float("inf")}, "budget is inf"),
+        ({"baseline": "n"}, "unknown baseline 'n'"),
+        ({"random_weights": True}, "can be timed, not sampled"),
+        ({"grid": TimingGrid(prompt_tokens=(8, 16))}, "2 are given"),
     ],
 )
 def test_values_that_make_no_run_are_refused_by_name(change, said):
@@ -56,7 +75,7 @@ def test_an_unknown_reduction_gets_the_closest_match():
         replace(BASE, reduction="meen")
 
 
-@pytest.mark.parametrize("change", [{"batches": (0,)}, {"repeats": 0}, {"warmups": 0}, {"prompt_tokens": 0}])
+@pytest.mark.parametrize("change", [{"batches": (0,)}, {"repeats": 0}, {"warmups": 0}, {"prompt_tokens": (0,)}])
 def test_a_grid_that_cannot_be_measured_is_refused(change):
     with pytest.raises(UsageError):
         TimingGrid(**change)

@@ -12,7 +12,7 @@ import pytest
 import timetrial
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.error import CheckpointError, UnknownNameError
-from timetrial.loading import known_checkpoint, locate_model
+from timetrial.loading import find_configuration, known_checkpoint, locate_model
 from timetrial.protocol import LoadOptions
 from timetrial.testing import FakeDistribution, FakePlugin
 
@@ -23,11 +23,21 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.options: list[LoadOptions] = []
         self.folder = folder
+        self.builds_random = True
+        self.built: list[Any] = []
 
     def catalog(self, **fields: Any) -> Catalog:
         @timetrial.hookimpl
         def timetrial_models() -> Any:
-            return [timetrial.ModelSpec(family="echo", load=self.load, doc="", recognises=lambda config: True)]
+            return [
+                timetrial.ModelSpec(
+                    family="echo",
+                    load=self.load,
+                    doc="",
+                    recognises=lambda config: True,
+                    build_random=self.build_random if self.builds_random else None,
+                )
+            ]
 
         @timetrial.hookimpl
         def timetrial_checkpoints() -> Any:
@@ -42,6 +52,10 @@ class Shelf:
     def load(self, folder: Path, options: LoadOptions) -> Any:
         assert folder == self.folder
         self.options.append(options)
+        return timetrial.testing.EchoModel()
+
+    def build_random(self, config: Any, options: LoadOptions) -> Any:
+        self.built.append(config)
         return timetrial.testing.EchoModel()
 
 
@@ -70,6 +84,34 @@ def test_an_unknown_name_is_told_the_closest(shelf: Shelf) -> None:
 def test_a_shape_without_weights_cannot_be_loaded_and_says_so(shelf: Shelf) -> None:
     with pytest.raises(CheckpointError, match="not published: `timetrial models show echo-1b`"):
         locate_model("echo-1b", shelf.catalog(location=None, config={"model_type": "echo"}))
+
+
+def test_a_configuration_is_the_plugins_if_it_gives_one_else_the_checkpoints(shelf: Shelf) -> None:
+    (shelf.folder / "model.safetensors").unlink()
+    own = {"model_type": "echo", "layers": 2}
+    cases = [({}, {"model_type": "echo"}), ({"config": own}, own), ({"location": None, "config": own}, own)]
+    for fields, expected in cases:
+        found = find_configuration("echo-1b", shelf.catalog(**fields))
+        found.load(LoadOptions())
+        assert found.config == shelf.built[-1] == expected
+        assert found.weights == found.facts()["weights"] == "random"
+    assert not shelf.options, "no checkpoint was loaded"
+
+
+def test_a_configuration_is_told_from_another_by_its_content(shelf: Shelf) -> None:
+    digests = [
+        find_configuration("echo-1b", shelf.catalog(config=config)).facts()["config_sha256"]
+        for config in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3})
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_family_that_builds_nothing_at_random_says_so(shelf: Shelf) -> None:
+    shelf.builds_random = False
+    with pytest.raises(CheckpointError, match="family 'echo' builds no 'echo-1b' of random weights"):
+        find_configuration("echo-1b", shelf.catalog())
+    with pytest.raises(UnknownNameError, match="did you mean 'echo-1b'"):
+        find_configuration("echo-1", shelf.catalog())
 
 
 def test_another_tokenizer_stands_in_only_where_the_checkpoint_brings_none(shelf: Shelf, tmp_path: Path) -> None:

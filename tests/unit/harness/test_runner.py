@@ -14,6 +14,7 @@ from timetrial.catalog import open_catalog
 from timetrial.compare import compare_runs
 from timetrial.config import RunConfig, TimingGrid
 from timetrial.error import ConfigMismatchError, PluginError, RunError, UnknownNameError, UsageError
+from timetrial.rates import MachineRates
 from timetrial.record import Completion, Grade, StepScores, Timing, Verdict
 from timetrial.regrading import regrade_run
 from timetrial.runner import Run, Surroundings
@@ -38,7 +39,17 @@ class Unsure(FakeTask):
         self.grader.grade = lambda gold, answer: Verdict(correct=None, reason="undecided: who knows")
 
 
-def make_plugin(model=EchoModel, task=FakeTask) -> SimpleNamespace:
+class RandomEcho(EchoModel):
+    """Says that its weights are random."""
+
+    description = {"family": "echo", "weights": "random"}
+
+
+def measure_rates(options, clock) -> MachineRates:
+    return MachineRates(bandwidths=((1, 1e9),), flops_per_s=1e9, device="cpu", dtype=options.dtype)
+
+
+def make_plugin(model=EchoModel, task=FakeTask, measure=measure_rates) -> SimpleNamespace:
     """Offer the fakes through the hooks, as a plugin does."""
 
     @timetrial.hookimpl
@@ -49,6 +60,8 @@ def make_plugin(model=EchoModel, task=FakeTask) -> SimpleNamespace:
                 load=lambda folder, options: model(),
                 doc="",
                 recognises=lambda config: config.get("model_type") == "echo",
+                build_random=lambda config, options: RandomEcho(),
+                measure_rates=measure,
             )
         ]
 
@@ -189,7 +202,7 @@ def test_an_ungraded_run_may_be_continued_by_another_grader(config, tmp_path):
 
 
 def test_seconds_are_measured_at_the_runs_own_lengths_and_stay_when_it_grows(config, tmp_path):
-    config = replace(config, grid=TimingGrid(batches=(1, 2), prompt_tokens=None, new_tokens=None, repeats=2))
+    config = replace(config, grid=TimingGrid(batches=(1, 2), prompt_tokens=(), new_tokens=None, repeats=2))
     run = timetrial.run(config, tmp_path / "run", surroundings=surroundings())
     (first,) = {(row.prompt_tokens, row.new_tokens) for row in run.folder.read(Timing)}
     lengths = [record.num_tokens for record in run.folder.read(Completion)]
@@ -203,10 +216,70 @@ def test_seconds_are_measured_at_the_runs_own_lengths_and_stay_when_it_grows(con
 
 
 def test_a_run_that_only_times_needs_no_task(checkpoint, tmp_path):
-    grid = TimingGrid(batches=(1,), prompt_tokens=3, new_tokens=2, repeats=1)
+    grid = TimingGrid(batches=(1,), prompt_tokens=(3,), new_tokens=2, repeats=1)
     run = timetrial.run(RunConfig(models=(checkpoint,), grid=grid), tmp_path / "run", surroundings=surroundings())
     assert run.folder.read_json("curves.json") == {"curves": [], "analysis": {}}
     assert len([row for row in run.folder.read(Timing) if not row.is_warmup]) == 1
+
+
+def test_a_configuration_is_timed_without_weights_and_its_rows_say_so(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "echo"}')
+    config = RunConfig(
+        models=(str(tmp_path),),
+        random_weights=True,
+        grid=TimingGrid(batches=(1, 2), prompt_tokens=(3,), new_tokens=2, repeats=1),
+    )
+    run = timetrial.run(config, tmp_path / "run", surroundings=surroundings(model=None))
+    rows = list(run.folder.read(Timing))
+    assert len(rows) == 4 and {row.weights for row in rows} == {"random"}
+    assert all(row.floor_s > 0 for row in rows)
+    (facts,) = run.folder.read_json("config.json")["models"].values()
+    assert facts["weights"] == "random" and len(facts["config_sha256"]) == 64 and "checkpoint_sha256" not in facts
+    with pytest.raises(ConfigMismatchError, match="random_weights: the run has True, asked for False"):
+        (tmp_path / "model.safetensors").write_bytes(b"weights")
+        timetrial.run(replace(config, random_weights=False), run.path, surroundings=surroundings())
+    (tmp_path / "config.json").write_text('{"model_type": "echo", "layers": 3}')
+    with pytest.raises(ConfigMismatchError, match="config_sha256"):
+        timetrial.run(config, run.path, surroundings=surroundings())
+
+
+def test_a_run_that_holds_nothing_yet_may_become_another(checkpoint, tmp_path):
+    def refuse(options, clock):
+        raise UsageError("no room")
+
+    grid = TimingGrid(batches=(1,), prompt_tokens=(3,), new_tokens=2, repeats=1)
+    config = RunConfig(models=(checkpoint,), grid=grid)
+    with pytest.raises(UsageError, match="no room"):
+        timetrial.run(config, tmp_path / "run", surroundings=surroundings(measure=refuse))
+    smaller = replace(config, dtype="bfloat16")
+    timetrial.run(smaller, tmp_path / "run", surroundings=surroundings())
+    assert Run.open(tmp_path / "run").config == smaller
+    with pytest.raises(ConfigMismatchError, match="dtype"):
+        timetrial.run(config, tmp_path / "run", surroundings=surroundings())
+
+
+def test_the_machine_is_measured_once_a_run(checkpoint, tmp_path):
+    calls = []
+
+    def measure(options, clock):
+        calls.append(options)
+        return measure_rates(options, clock)
+
+    for batches in ((1,), (1, 2), (1, 2, 4)):
+        grid = TimingGrid(batches=batches, prompt_tokens=(3,), new_tokens=2, repeats=1)
+        config = RunConfig(models=(checkpoint,), grid=grid)
+        run = timetrial.run(config, tmp_path / "run", surroundings=surroundings(measure=measure))
+    assert len(calls) == 1
+    (entry,) = run.folder.read_json("environment.json").values()
+    assert entry["rates"]["fakes, auto, auto"]["flops_per_s"] == 1e9
+    assert entry["models"][checkpoint]["family"] == "echo"
+
+
+def test_a_family_that_measures_nothing_is_timed_without_floors(checkpoint, tmp_path):
+    grid = TimingGrid(batches=(1,), prompt_tokens=(3,), new_tokens=2, repeats=1)
+    config = RunConfig(models=(checkpoint,), grid=grid)
+    run = timetrial.run(config, tmp_path / "run", surroundings=surroundings(measure=None))
+    assert {(row.floor_s, row.step_bytes is None) for row in run.folder.read(Timing)} == {(None, False)}
 
 
 def test_unknown_names_are_refused_before_anything_is_written(config, tmp_path):

@@ -1,5 +1,6 @@
 """Sampling, grading, scoring and measuring: what each stage adds, skips, and does with failures."""
 
+import json
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from timetrial.config import TimingGrid
 from timetrial.error import PluginError, UsageError
 from timetrial.progress import silent
 from timetrial.protocol import Generation, Origin, OutOfMemory, PhaseTimes, Request, Sampling
+from timetrial.rates import MachineRates
 from timetrial.record import Completion, Grade, Problem, Series, StepScores, Timing, Verdict
 from timetrial.stages.grade import GradedTask, grade
 from timetrial.stages.judge import Graders
@@ -232,7 +234,7 @@ class TestScore:
 
 
 class TestMeasure:
-    grid = TimingGrid(batches=(4, 1, 2), prompt_tokens=3, new_tokens=2, repeats=3, warmups=2)
+    grid = TimingGrid(batches=(4, 1, 2), prompt_tokens=(3,), new_tokens=2, repeats=3, warmups=2)
 
     def run(self, folder, model=None, grid=None, environment="here") -> int:
         with folder.locked():
@@ -258,7 +260,7 @@ class TestMeasure:
 
     def test_only_what_is_missing_is_timed(self, tmp_path):
         folder = RunFolder(tmp_path)
-        self.run(folder, grid=TimingGrid(batches=(1, 2), prompt_tokens=3, new_tokens=2, repeats=2))
+        self.run(folder, grid=TimingGrid(batches=(1, 2), prompt_tokens=(3,), new_tokens=2, repeats=2))
         assert self.run(folder) == 9 - 4
         assert self.run(folder) == 0
 
@@ -266,7 +268,7 @@ class TestMeasure:
         folder = RunFolder(tmp_path)
         self.run(folder)
         assert self.run(folder, environment="elsewhere") == 9
-        assert self.run(folder, grid=TimingGrid(batches=(1,), prompt_tokens=3, new_tokens=9, repeats=3)) == 3
+        assert self.run(folder, grid=TimingGrid(batches=(1,), prompt_tokens=(3,), new_tokens=9, repeats=3)) == 3
 
     def test_a_batch_that_does_not_fit_is_recorded_and_larger_ones_are_not_tried(self, tmp_path):
         tried = []
@@ -284,3 +286,62 @@ class TestMeasure:
         lost = [row for row in folder.read(Timing) if row.status == "out_of_memory"]
         assert [(row.batch, row.decode_s, row.prefill_s) for row in lost] == [(2, None, None)]
         assert self.run(folder, Small()) == 0
+
+    def test_every_batch_is_timed_after_every_prompt_and_only_what_is_missing(self, tmp_path):
+        folder = RunFolder(tmp_path)
+        self.run(folder, grid=TimingGrid(batches=(1, 2), prompt_tokens=(3,), new_tokens=2, repeats=2))
+        grid = TimingGrid(batches=(1, 2), prompt_tokens=(3, 9), new_tokens=2, repeats=2)
+        assert self.run(folder, grid=grid) == 4
+        timed = [row for row in folder.read(Timing) if not row.is_warmup]
+        assert sorted({(row.prompt_tokens, row.batch) for row in timed}) == [(3, 1), (3, 2), (9, 1), (9, 2)]
+        assert self.run(folder, grid=grid) == 0
+
+    def test_out_of_memory_after_a_long_prompt_leaves_short_ones_alone(self, tmp_path):
+        class Small(EchoModel):
+            def decode_timing(self, batch, prompt_tokens, new_tokens, *, clock, seed):
+                if batch * prompt_tokens > 10:
+                    raise OutOfMemory
+                return PhaseTimes(prefill_s=0.1, decode_s=0.2)
+
+        folder = RunFolder(tmp_path)
+        grid = TimingGrid(batches=(1, 2, 4), prompt_tokens=(9, 2), new_tokens=2, repeats=1)
+        assert self.run(folder, Small(), grid) == 1 + 3
+        lost = {(row.prompt_tokens, row.batch) for row in folder.read(Timing) if row.status == "out_of_memory"}
+        assert lost == {(9, 2)}, "4 after 9 is not tried"
+
+    def test_a_row_says_what_it_cost_and_how_it_was_run(self, tmp_path):
+        class Described(EchoModel):
+            description = {"family": "echo", "kernels": "graph"}
+
+        rates = MachineRates(bandwidths=((1, 1e6),), flops_per_s=1e6, device="cpu", dtype="float32")
+        folder, grid = RunFolder(tmp_path), TimingGrid(batches=(2,), prompt_tokens=(3,), new_tokens=4, repeats=1)
+        with folder.locked():
+            Measurement(
+                name="echo",
+                model=Described(),
+                grid=grid,
+                environment="here",
+                clock=FakeClock(),
+                seed=0,
+                weights="random",
+                rates=rates,
+            ).run(folder, silent)
+        row = list(folder.read(Timing))[-1]
+        assert (row.weights, row.kernels, row.is_prompt_shared) == ("random", "graph", False)
+        assert row.step_bytes == (Described().costs(2, 4).bytes_moved + Described().costs(2, 7).bytes_moved) / 2
+        assert row.floor_s == pytest.approx(4 * (row.step_flops + row.step_bytes) / 1e6), "an echo has no weights"
+        assert row.floor_share == pytest.approx(row.floor_s / 1.0)
+
+    def test_rows_from_before_costs_can_still_be_read(self, tmp_path):
+        folder = RunFolder(tmp_path)
+        self.run(folder)
+        path = tmp_path / "timings.jsonl"
+        new = ("weights", "kernels", "is_prompt_shared", "step_bytes", "step_flops", "floor_s")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        old = [{name: value for name, value in line.items() if name not in new} for line in lines]
+        path.write_text("".join(json.dumps(line) + "\n" for line in old))
+        rows = list(folder.read(Timing))
+        assert len(rows) == 15 and {(row.weights, row.step_bytes, row.floor_share) for row in rows} == {
+            ("checkpoint", None, None)
+        }
+        assert self.run(folder) == 0, "and they count as done"

@@ -5,7 +5,8 @@ import pytest
 from timetrial.record import Series
 from timetrial.report.analysis_tables import faster_first, telling_levels
 from timetrial.report.grid import timing_cells
-from timetrial.report.tables import make_sections, render_markdown, timing_tables
+from timetrial.report.tables import make_sections, render_markdown
+from timetrial.report.timing_tables import timing_tables
 
 
 @pytest.fixture
