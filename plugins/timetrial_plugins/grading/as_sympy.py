@@ -107,6 +107,8 @@ def _divide(a: Expression, b: Expression) -> Expression:
 
 
 def _power(base: Expression, exponent: Expression) -> Expression:
+    if base == 0 and exponent.free_symbols:
+        raise NoForm("zero to a power that depends on a name")  # no value where the power is not positive
     if not exponent.is_Rational or not base.is_number:
         return base**exponent
     if base.is_negative and exponent.q > 1 and exponent.q % 2 == 1:

@@ -53,7 +53,7 @@ class Policy:
     """12:00 for 12:00 p.m. (12:00 a.m. and 12:00 p.m. differ)."""
     domain: bool = True
     """Formulas that agree wherever both have real values, and have them for positive names, are equal: 2 ln x for
-    ln x^2; x for |x|, which are both real for negative x and differ there, is unknown."""
+    ln x^2; but not x for |x|, which are both real for negative x and differ there."""
 
     def as_mapping(self) -> Mapping[str, bool | int | None]:
         """Return the fields by name, ready for JSON."""

@@ -29,7 +29,6 @@ __all__ = ["Grader", "answer_class", "cluster", "grade"]
 
 _RIGHT = Verdict(correct=True)
 _WRONG = Verdict(correct=False)
-_POSITIVE_ONLY = Verdict(correct=None, reason="undecided: equal for positive values of the names only")
 _DEFAULT = Policy()
 
 
@@ -126,10 +125,8 @@ def _judge_formulas(gold: _Formula, answer: _Formula, policy: Policy) -> Verdict
     """Judge two formulas that their keys could not decide."""
     if gold.key[0] == answer.key[0] == "expr":
         agree = agree_where_real(gold.node, answer.node)
-        if agree:
-            return _RIGHT if policy.domain else _WRONG
         if agree is not None:
-            return _POSITIVE_ONLY
+            return _RIGHT if agree and policy.domain else _WRONG
     # sympy is slow to import, and few pairs come this far
     from timetrial_plugins.grading.opinion import symbolic_verdict
 

@@ -17,6 +17,7 @@ NEVER_EQUAL = [
     (r"\lfloor n/100 \rfloor", r"\lfloor n/200 \rfloor", "both vanish at probe points"),
     ("(-1)^n", "1", "probe points have odd denominators, which give real roots of -1"),
     ("(-1)^{2n}", "(-1)^n", "as above"),
+    ("0^x", "0", "for positive x only"),
     (r"\frac{d}{dx} x^2", "x", "d is no factor that cancels"),
     (r"\frac{dy}{dx}", r"\frac{y}{x}", "d is no factor that cancels"),
     (r"I(0) e^{-\frac{t}{R C}}", r"I(0) e^{-\frac{R C}{t}}", "a function at 0 is no factor 0"),
