@@ -2,6 +2,9 @@
 
     TimetrialError                   1   root (timetrial_registry.error)
     |-- CheckpointError              4   a reference names no usable checkpoint (timetrial_registry.error)
+    |   `-- UnknownVersionError      4   ... no version in the registry; offers the closest match
+    |-- RegistryError                6   a damaged, busy or read-only registry, or a change it refuses (the same)
+    |   `-- AliasConflictError       6   an alias does not stand where its mover expected it
     |-- UsageError                   2   a value given by the user is wrong
     |   `-- UnknownNameError         2   no model, task, aggregator, ... of that name; offers the closest match
     |-- PluginError                  3   a plugin cannot be loaded, or broke its contract

@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -32,10 +34,23 @@ def silent(label: str, total: int) -> Iterator[Advance]:
 @contextmanager
 def bar(label: str, total: int) -> Iterator[Advance]:
     """Show a bar with counts, percentage, time used and time left."""
+    with _shown(label, total, MofNCompleteColumn()) as advance:
+        yield advance
+
+
+@contextmanager
+def byte_bar(label: str, total: int) -> Iterator[Advance]:
+    """Show a bar over bytes, with their number in units that can be read, percentage, time used and time left."""
+    with _shown(label, total, DownloadColumn()) as advance:
+        yield advance
+
+
+@contextmanager
+def _shown(label: str, total: int, counter: ProgressColumn) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description:<34}"),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        counter,
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),

@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from timetrial_registry.checkpoint import DESCRIBING_FILES, TOKENIZER_FILES, weight_files
+from timetrial_registry.progress import Advance, ignore
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's content, hexadecimal."""
+def file_digest(path: Path, advance: Advance = ignore) -> str:
+    """Return the sha256 of a file's content, hexadecimal; `advance` is told of the bytes as they are read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
+            advance(len(chunk))
     return digest.hexdigest()
 
 

@@ -16,3 +16,17 @@ class CheckpointError(TimetrialError):
     """A reference names no usable checkpoint: not there, not a checkpoint, or its tensors do not fit."""
 
     exit_code = 4
+
+
+class UnknownVersionError(CheckpointError):
+    """A reference names no version in the registry."""
+
+
+class RegistryError(TimetrialError):
+    """The registry cannot be used so: a wrong value, a damaged or busy store, a refused change."""
+
+    exit_code = 6
+
+
+class AliasConflictError(RegistryError):
+    """An alias does not stand where its mover expected it: somebody else has moved it."""
