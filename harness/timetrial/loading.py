@@ -1,8 +1,9 @@
 """From what a user types after --model or --random-weights to a loaded model.
 
-A reference is a checkpoint name some plugin knows, a folder in a published layout, or a Hub id (`org/name`, with
-`@revision` if wanted). The family is recognised from config.json; the family's plugin does the loading, or builds the
-model from the config alone with random weights.
+A reference is a checkpoint name some plugin knows, a folder in a published layout, a Hub id (`org/name`, with
+`@revision` if wanted), or a version of a registry (`name@alias`, `name@3`, `sha256:...`, `models:/name@alias`). The
+family is recognised from config.json; the family's plugin does the loading, or builds the model from the config alone
+with random weights.
 """
 
 from __future__ import annotations
@@ -16,11 +17,23 @@ from typing import Any
 
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
-from timetrial.error import CheckpointError, UnknownNameError
-from timetrial.protocol import CheckpointSpec, LoadOptions, Model, ModelSpec, Origin
+from timetrial.error import CheckpointError
+from timetrial.protocol import Model
 from timetrial.record import Weights
+from timetrial.registries import (
+    as_checkpoint,
+    may_be_registered,
+    open_registries,
+    registered_version,
+    shipped_version,
+)
+from timetrial.spec import CheckpointSpec, LoadOptions, ModelSpec, Origin
 from timetrial_registry.checkpoint import has_tokenizer, read_config, resolve, resolve_config, resolve_tokenizer
 from timetrial_registry.digest import checkpoint_digest
+from timetrial_registry.records import Version
+
+REGISTRY_FACT = "registry"
+"""Of a model's facts, the version it is in a registry: recorded beside its identity, which is that of its files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +50,18 @@ class LocatedModel:
     """The sampling temperature recommended for it, if its plugin gives one."""
     tokenizer: str | None
     """Where tokenizer files come from if the checkpoint brings none."""
+    version: Version | None = None
+    """The version of a registry that it is; None if it lies elsewhere."""
 
     @property
     def weights(self) -> Weights:
         """Where its weights come from."""
         return "checkpoint"
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:  # Any: JSON-ready
         """Return what tells it apart from other models: what a run records."""
-        return {"checkpoint_sha256": checkpoint_digest(self.folder), "family": self.spec.family}
+        facts = {"checkpoint_sha256": checkpoint_digest(self.folder), "family": self.spec.family}
+        return facts if self.version is None else {**facts, REGISTRY_FACT: _identity(self.version)}
 
     def load(self, options: LoadOptions) -> Model:
         """Load it.
@@ -82,7 +98,7 @@ class ConfiguredModel:
         """Where its weights come from."""
         return "random"
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, Any]:  # Any: JSON-ready
         """Return what tells it apart from other models: what a run records."""
         text = json.dumps(self.config, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -105,9 +121,12 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
     """Find the checkpoint of a reference, downloading it from the Hub if need be.
 
     Raises:
-        UnknownNameError: it is no known name, no folder and no Hub id.
+        UnknownNameError: it is no known name, no folder, no Hub id and in no registry.
         CheckpointError: what it names is no usable checkpoint.
+        RegistryError: a registry cannot be read, or the reference names several versions.
     """
+    if may_be_registered(ref, catalog):
+        return _locate_version(ref, catalog)
     checkpoint = known_checkpoint(ref, catalog)
     if checkpoint is not None and checkpoint.location is None:
         raise CheckpointError(
@@ -116,6 +135,19 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
             "instead."
         )
     folder = resolve(ref if checkpoint is None or checkpoint.location is None else checkpoint.location)
+    return _located(ref, folder, catalog, checkpoint, shipped_version(checkpoint, folder))
+
+
+def _locate_version(ref: str, catalog: Catalog) -> LocatedModel:
+    registry = open_registries(catalog)
+    version = registered_version(ref, catalog, registry)
+    checkpoint = as_checkpoint(version, catalog, registry)
+    return _located(ref, registry.folder(version), catalog, checkpoint, version)
+
+
+def _located(
+    ref: str, folder: Path, catalog: Catalog, checkpoint: CheckpointSpec | None, version: Version | None
+) -> LocatedModel:
     spec = catalog.family_of(read_config(folder))
     return LocatedModel(
         ref=ref,
@@ -124,6 +156,7 @@ def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
         origin=catalog.models()[spec.family].origin,
         temperature=None if checkpoint is None else checkpoint.temperature,
         tokenizer=None if checkpoint is None else checkpoint.tokenizer,
+        version=version,
     )
 
 
@@ -153,45 +186,65 @@ def model_config(ref: str, known: CheckpointSpec | None) -> Mapping[str, Any]:  
 
 
 def known_checkpoint(ref: str, catalog: Catalog) -> CheckpointSpec | None:
-    """Return what a plugin knows of a reference, by its short name or its location; None for other checkpoints.
+    """Return what is known of a reference: by a plugin, by its short name or location, or by a registry.
+
+    None for other folders and Hub ids.
 
     Raises:
-        UnknownNameError: it is no known name, and can be no folder or Hub id.
+        UnknownNameError: it is no known name and in no registry, and can be no folder or Hub id.
+        CheckpointError: a registry holds the model, but no such version.
+        RegistryError: a registry cannot be read, or the reference names several versions.
     """
     checkpoints = catalog.checkpoints()
     if ref in checkpoints:
         return checkpoints[ref].spec
-    if "/" not in ref and not Path(ref).is_dir():
-        raise UnknownNameError("model", ref, checkpoints, "Or give a checkpoint folder or a Hub id (org/name).")
+    if may_be_registered(ref, catalog):
+        registry = open_registries(catalog)
+        return as_checkpoint(registered_version(ref, catalog, registry), catalog, registry)
     return next((offer.spec for offer in checkpoints.values() if offer.spec.location == ref), None)
 
 
-def load_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
-    """Load a model by name, folder or Hub id.
+def _identity(version: Version) -> dict[str, Any]:  # Any: JSON-ready
+    return {"name": version.name, "version": version.version, "digest": version.digest}
+
+
+def load_model(
+    ref: str, *, device: str = "auto", dtype: str = "auto", state_dtype: str = "auto", compile: bool = False
+) -> Model:
+    """Load a model by name, folder, Hub id or version of a registry.
 
     Args:
-        ref: a name `timetrial models` lists, a folder in a published layout, or a Hub id.
+        ref: a name `timetrial models` lists, a folder in a published layout, a Hub id, or what names a version of a
+            registry: name@alias, name@3, sha256:... or models:/name@alias.
         device: auto, cpu, cuda, cuda:1, ...
         dtype: auto, float32, bfloat16 or float16.
+        state_dtype: of recurrent states: auto (float32) or bfloat16.
+        compile: whether to compile the parts of a decode step that gain by it, on their first use.
 
     Raises:
         UnknownNameError: no such model.
         CheckpointError: the checkpoint cannot be found, fetched or fitted.
     """
-    return locate_model(ref, open_catalog()).load(LoadOptions(device=device, dtype=dtype))
+    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile)
+    return locate_model(ref, open_catalog()).load(options)
 
 
-def random_model(ref: str, *, device: str = "auto", dtype: str = "auto") -> Model:
+def random_model(
+    ref: str, *, device: str = "auto", dtype: str = "auto", state_dtype: str = "auto", compile: bool = False
+) -> Model:
     """Build the configuration of a name, folder or Hub id with random weights, to time it; it generates nothing.
 
     Args:
         ref: as for `load_model`; of a Hub id, only its configs are fetched.
         device: auto, cpu, cuda, cuda:1, ...
         dtype: auto, float32, bfloat16 or float16.
+        state_dtype: of recurrent states: auto (float32) or bfloat16.
+        compile: whether to compile the parts of a decode step that gain by it, on their first use.
 
     Raises:
         UnknownNameError: no such model.
         CheckpointError: the config cannot be found, fetched or built.
         UsageError: it does not fit the memory of the device.
     """
-    return find_configuration(ref, open_catalog()).load(LoadOptions(device=device, dtype=dtype))
+    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile)
+    return find_configuration(ref, open_catalog()).load(options)

@@ -14,12 +14,14 @@ import timetrial
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog, Offer
 from timetrial.config import RunConfig, config_difference, config_from_json, config_to_json
+from timetrial.engine_choice import EngineChoice, choose_engines
 from timetrial.error import ConfigMismatchError, DataError, UsageError
 from timetrial.graded_by import check_graders
 from timetrial.graders import NamedGraders, load_graders
-from timetrial.loading import ConfiguredModel, LocatedModel, find_configuration, locate_model
-from timetrial.protocol import AggregatorSpec, Origin, Sampling, TaskSpec
+from timetrial.loading import REGISTRY_FACT, ConfiguredModel, LocatedModel, find_configuration, locate_model
+from timetrial.protocol import Sampling
 from timetrial.record import Completion, Count, Grade, Problem, Series, Timing
+from timetrial.spec import AggregatorSpec, Origin, TaskSpec
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.sample import choose_problems
 from timetrial.store import RunFolder
@@ -37,7 +39,9 @@ class Plan:
     tasks: Mapping[str, GradedTask]
     models: Mapping[str, LocatedModel | ConfiguredModel]
     aggregators: Mapping[str, AggregatorSpec]
-    model_facts: Mapping[str, Mapping[str, str]]
+    engines: Mapping[str, EngineChoice]
+    """What times each model."""
+    model_facts: Mapping[str, Facts]
     """What tells each model apart, such as the sha256 of its checkpoint."""
     plugins: Mapping[str, str]
     """Plugins that offered what is in use, each with its distribution and version."""
@@ -102,6 +106,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     graders = load_graders(config.grader, config.second_opinion, catalog)
     find = find_configuration if config.random_weights else locate_model
     models = {ref: find(ref, catalog) for ref in config.models}
+    engines = choose_engines(config.engines, models, catalog)
     tasks = {
         name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config, graders)
         for name in config.tasks
@@ -111,8 +116,11 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
         tasks=tasks,
         models=models,
         aggregators=aggregators,
+        engines=engines,
         model_facts={ref: model.facts() for ref, model in models.items()},
-        plugins=recorded_plugins([*_origins(catalog, config, models.values()), *graders.origins]),
+        plugins=recorded_plugins(
+            [*_origins(catalog, config, models.values()), *_origins_of_engines(engines), *graders.origins]
+        ),
     )
     plan.series()  # refuses a missing temperature now, not after the first model
     return plan
@@ -137,7 +145,8 @@ def check_continues(folder: RunFolder, plan: Plan) -> None:
     new = plan.to_json()
     for kind in ("models", "tasks"):
         for name in set(old[kind]) & set(new[kind]):
-            facts = {fact: value for fact, value in old[kind][name].items() if fact not in ("grader", "grading")}
+            no_identity = ("grader", "grading", REGISTRY_FACT)
+            facts = {fact: value for fact, value in old[kind][name].items() if fact not in no_identity}
             differences += _fact_differences(f"{kind[:-1]} {name}", facts, new[kind][name])
     if differences:
         listed = "\n  ".join(differences)
@@ -162,6 +171,10 @@ def _origins(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel 
     if config.reward_model is not None:
         origins.append(catalog.reward_models()[config.reward_model.partition(":")[0]].origin)
     return origins
+
+
+def _origins_of_engines(engines: Mapping[str, EngineChoice]) -> list[Origin]:
+    return [offer.origin for choice in engines.values() for offer in choice.able.values() if offer is not None]
 
 
 def _fact_differences(what: str, old: Facts, new: Facts) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from timetrial_registry.error import CheckpointError
+from timetrial_registry.hub import download
 
 CONFIG_FILE = "config.json"
 COMPANION = "mamba_config"
@@ -148,36 +149,4 @@ def _fetch(location: str | Path, patterns: Sequence[str]) -> Path:
             f"no checkpoint at {str(location)!r}: expected an existing folder, or a Hub id like 'org/name' or "
             "'org/name@revision'"
         )
-    return _download(hub_id["repository"], hub_id["revision"], patterns)
-
-
-def _download(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
-    """Fetch the files of a Hub repository that match, or find them in the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
-    except GatedRepoError as cause:
-        reason = "access is restricted: accept its licence on its Hub page, then run `hf auth login`"
-        raise CheckpointError(f"cannot download {repository!r} from the Hub: {reason}") from cause
-    except RevisionNotFoundError as cause:
-        raise CheckpointError(f"{repository!r} has no revision {revision!r} on the Hub") from cause
-    except RepositoryNotFoundError as cause:
-        reason = "there is no such repository, or it is private (then run `hf auth login`)"
-        raise CheckpointError(f"cannot find {repository!r}: no such folder here, and on the Hub {reason}") from cause
-    except HFValidationError as cause:
-        raise CheckpointError(f"{repository!r} is neither a folder here nor a valid Hub id ({cause})") from cause
-    except LocalEntryNotFoundError as cause:
-        raise CheckpointError(
-            f"{repository!r} is no folder here, is not in the local Hub cache, and the Hub cannot be reached. "
-            "Connect (and unset HF_HUB_OFFLINE), or give the folder of a downloaded checkpoint."
-        ) from cause
-    except Exception as cause:  # a full disk, the Hub's other errors, and those of the HTTP library it happens to use
-        raise CheckpointError(f"downloading {repository!r} from the Hub failed: {cause}") from cause
+    return download(hub_id["repository"], hub_id["revision"], patterns)

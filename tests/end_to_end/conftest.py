@@ -18,6 +18,7 @@ class CommandLine:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIMETRIAL_")}
         self.environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        self.environment["TIMETRIAL_REGISTRY"] = str(folder / "registry")
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start a command and return the process."""

@@ -18,25 +18,30 @@ from timetrial.cli.listing import Row, json_option, print_rows, rows_of
 from timetrial.cli.options import print_json
 from timetrial.error import CheckpointError
 from timetrial.loading import known_checkpoint, model_config
-from timetrial.protocol import Architecture, CheckpointSpec, ModelSpec
+from timetrial.spec import Architecture, CheckpointSpec, ModelSpec
+from timetrial_registry.records import Version
+from timetrial_registry.registry import Registry
 
 
 @click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the checkpoints known by name, and the model families."""
+    """List the checkpoints known by name, those of your registry, and the model families."""
     if ctx.invoked_subcommand is not None:
         return
     catalog = open_catalog()
     families = rows_of(catalog.models(), _family_row)
     checkpoints = rows_of(catalog.checkpoints(), _checkpoint_row)
+    registered = [_version_row(version) for version in Registry().versions()]
     if as_json:
-        print_json({"checkpoints": checkpoints, "families": families})
+        print_json({"checkpoints": checkpoints, "registry": registered, "families": families})
         return
     for row in checkpoints:
         row["location"] = _shown_location(row["location"])
     print_rows("Checkpoints", checkpoints)
+    if registered:
+        print_rows("Versions in the registry (`timetrial registry show NAME@VERSION`)", registered)
     print_rows("Families", families)
     click.echo("Any folder in a published layout or Hub id (org/name) of one of these families works as well.")
 
@@ -54,7 +59,8 @@ def models(ctx: click.Context, as_json: bool) -> None:
 def show(model: str, dtype: str, as_json: bool) -> None:
     """Describe a model: architecture, parameters, bytes of weights, of recurrent state and of keys and values.
 
-    MODEL is a name that `timetrial models` lists, a checkpoint folder or a Hub id. Weights are never fetched.
+    MODEL is a name that `timetrial models` lists, a version of the registry, a folder or a Hub id. Weights are never
+    fetched.
     """
     catalog = open_catalog()
     known = known_checkpoint(model, catalog)
@@ -143,6 +149,15 @@ def _checkpoint_row(spec: CheckpointSpec) -> Row:
         "location": spec.location,
         "temperature": spec.temperature,
         "doc": spec.doc,
+    }
+
+
+def _version_row(version: Version) -> Row:
+    return {
+        "name": version.ref,
+        "aliases": ", ".join(version.aliases),
+        "stage": version.stage,
+        "digest": f"sha256:{version.digest[:12]}",
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from timetrial.analysis import Analysis
 from timetrial.record import Completion, Curve, Grade, Problem, Series, Timing
+from timetrial.replay_record import Replay
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +126,8 @@ class ReportData:
     """config.json: the RunConfig, plugins and versions, checkpoint digests, graders."""
     environment: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
     """environment.json: hardware and software, by environment key."""
+    replay: Replay | None = None
+    """Seconds replayed from actual lengths, and quality at deadlines; None if the run was never replayed."""
     warnings: tuple[str, ...] = ()
     budget_s: float | None = None
     """The budget the page shows first; None: one in the middle of what was measured."""
@@ -143,20 +146,25 @@ class ReportData:
     @property
     def baseline(self) -> str | None:
         """The model that speed-ups are over: the one asked for, else the first that was timed."""
-        timed = next((timing.model for timing in self.timings), None)
+        return self.asked_baseline or next((timing.model for timing in self.timings), None)
+
+    @property
+    def asked_baseline(self) -> str | None:
+        """The model that speed-ups were asked to be over; None if none was named."""
         asked: str | None = self.config.get("config", {}).get("baseline")
-        return asked or timed
+        return asked
 
     @property
     def machines(self) -> dict[str, str]:
         """What to call the machine of each environment key that has timings: its accelerators or its processor."""
         return {
-            key: _machine(key, self.environment.get(key))
+            key: machine_label(key, self.environment.get(key))
             for key in dict.fromkeys(timing.environment for timing in self.timings)
         }
 
 
-def _machine(key: str, facts: Any) -> str:  # Any: JSON values
+def machine_label(key: str, facts: Any) -> str:  # Any: JSON values
+    """Name the machine of an entry of environment.json: its accelerators or its processor, and the entry's key."""
     if not isinstance(facts, Mapping):
         return key
     accelerators = facts.get("accelerators") or ()

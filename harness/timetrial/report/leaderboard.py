@@ -18,7 +18,7 @@ class RunCurves:
     run: str
     curves: tuple[Curve, ...]
     machines: tuple[str, ...]
-    """Environment keys of the run's timings; () if nothing was timed."""
+    """Environment keys of the run's timings, or the names of the machines; () if nothing was timed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +95,19 @@ def rank(
     return Leaderboard(budget_s=budget_s, standings=tuple(standings), unranked=tuple(unranked))
 
 
+def on_machine(runs: Sequence[RunCurves], name: str) -> list[RunCurves]:
+    """Return those of `runs` that were timed on the machine whose name, or key, holds `name`.
+
+    Raises:
+        UsageError: there is none; lists the machines.
+    """
+    found = [run for run in runs if any(name.lower() in machine.lower() for machine in run.machines)]
+    if not found:
+        machines = sorted({machine for run in runs for machine in run.machines})
+        raise UsageError(f"nothing was timed on a machine {name!r}: there are {', '.join(machines) or 'none'}.")
+    return found
+
+
 def overlaps(point: Point, best: Point) -> bool:
     """Whether the 95 % intervals of two points meet; a paired comparison is sharper than this."""
     return point.high >= best.low and best.high >= point.low
@@ -142,6 +155,6 @@ def _refuse_mixture(runs: Iterable[RunCurves]) -> None:
     if len({machine for machines in timed.values() for machine in machines}) > 1:
         listing = "; ".join(f"{run} on {', '.join(machines)}" for run, machines in timed.items())
         raise UsageError(
-            f"seconds of different machines do not compare: {listing}. Rank runs of one machine, "
-            "or pass --mix-machines to rank them all the same."
+            f"seconds of different machines do not compare: {listing}. Rank runs of one machine "
+            "(--machine takes part of its name), or pass --mix-machines to rank them all the same."
         )

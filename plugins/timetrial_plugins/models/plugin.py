@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from timetrial.clock import Clock
 from timetrial.hookspec import hookimpl
-from timetrial.protocol import Architecture, CheckpointSpec, CommandSpec, LoadOptions, Model, ModelSpec
+from timetrial.protocol import Model
 from timetrial.rates import MachineRates
+from timetrial.spec import Architecture, CheckpointSpec, CommandSpec, LoadOptions, ModelSpec
 from timetrial_plugins.models.configurations import named_configurations
 
 if TYPE_CHECKING:

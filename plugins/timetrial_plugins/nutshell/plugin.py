@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from timetrial.hookspec import hookimpl
-from timetrial.protocol import CheckpointSpec
+from timetrial.spec import CheckpointSpec
 
 
 @hookimpl
