@@ -226,22 +226,27 @@ def analysis_from_json(data: Mapping[str, Any]) -> Analysis:
     Raises:
         ValueError: a field is missing or unknown; the message names it.
     """
-    analysis = _decode(Analysis, data)
+    analysis = decode(Analysis, data)
     assert isinstance(analysis, Analysis)
     return analysis
 
 
-def _decode(hint: Any, value: Any) -> Any:  # Any: a type as annotated above, and the JSON value of that type
+def decode(hint: Any, value: Any) -> Any:  # Any: a type as annotated above, and the JSON value of that type
+    """Make a dataclass, with all that it holds, from what `dataclasses.asdict` and JSON made of it.
+
+    Raises:
+        ValueError: a field is missing or unknown; the message names it.
+    """
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         if set(hints) != set(value):
             wrong = ", ".join(sorted(set(hints) ^ set(value)))
             raise ValueError(f"not a {hint.__name__}: missing or unknown {wrong}")
-        return hint(**{name: _decode(hints[name], value[name]) for name in hints})
+        return hint(**{name: decode(hints[name], value[name]) for name in hints})
     options = typing.get_args(hint)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return None if value is None else _decode(options[0], value)
+        return None if value is None else decode(options[0], value)
     if typing.get_origin(hint) is tuple:
         items = [options[0]] * len(value) if options[-1] is Ellipsis else options
-        return tuple(_decode(item, part) for item, part in zip(items, value, strict=True))
+        return tuple(decode(item, part) for item, part in zip(items, value, strict=True))
     return value

@@ -55,7 +55,11 @@ def _pools(run: Run) -> list[VotePool | CountPool]:
 
 
 def _timings(*runs: Run) -> list[Timing]:
-    rows = [replace(row, model=_label(run, row.model)) for run in runs for row in current_timings(run.folder)]
+    rows = [
+        replace(row, model=_label(run, row.model))
+        for run in runs
+        for row in current_timings(run.folder, run.config.grid)
+    ]
     return rows if len({row.environment for row in rows}) == 1 else []
 
 

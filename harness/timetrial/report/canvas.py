@@ -56,7 +56,7 @@ class Picture:
     section: str
     """The task it belongs to, or "timing"."""
     kind: str
-    """seconds, samples, rules or timing: what it plots."""
+    """seconds, samples, rules, deadline or timing: what it plots."""
     title: str
     caption: str
     """What to see in it, and how it was made, in plain words."""

@@ -15,6 +15,7 @@ from timetrial.record import Curve
 from timetrial.report import canvas, strokes
 from timetrial.report.canvas import Picture
 from timetrial.report.data import ReportData
+from timetrial.report.deadline_figure import draw_deadlines
 from timetrial.report.labels import COVERAGE, is_choosing, rule_label, series_label, slug
 from timetrial.report.points import timed_points
 from timetrial.report.timing_figure import draw_timing
@@ -42,6 +43,7 @@ def draw_figures(report: ReportData) -> tuple[Picture, ...]:
     """Draw every figure the report's curves and timings allow, in reading order."""
     with canvas.style():
         pictures = [_picture(plot) for task in report.tasks for plot in _task_plots(report, task)]
+        pictures += draw_deadlines(report)
         pictures += draw_timing(report)
     return tuple(_uniquely_named(pictures))
 

@@ -23,6 +23,7 @@ FIGURE_GROUPS = {
     "seconds": "Against seconds",
     "samples": "Against samples",
     "rules": "All rules of one model",
+    "deadline": "At a deadline",
     "timing": "Decode time of a batch",
 }
 

@@ -18,8 +18,10 @@ from timetrial.report.analysis_tables import (
 )
 from timetrial.report.curve_tables import best_tables, samples_tables
 from timetrial.report.data import ReportData, SeriesStatistics
+from timetrial.report.deadline_tables import deadline_tables
 from timetrial.report.grading_tables import grader_tables, grading_tables, unknown_tables
 from timetrial.report.labels import series_label
+from timetrial.report.replay_tables import replay_tables
 from timetrial.report.table import Table, escape_markdown, to_markdown, without_repeated_notes
 from timetrial.report.timing_tables import measured_tables
 
@@ -57,6 +59,8 @@ def make_sections(report: ReportData) -> tuple[Section, ...]:
             *grader_tables(report.graders),
         ],
         "Differences between models": fair,
+        "At a deadline": deadline_tables(report.replay) if report.replay else (),
+        "By actual lengths": replay_tables(report.replay) if report.replay else (),
         "Timing": seconds,
         "Sampling": pools,
         PROVENANCE: provenance_tables(report),

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from timetrial.analysis import analysis_to_json
-from timetrial.config import RunConfig
+from timetrial.config import RunConfig, TimingGrid
+from timetrial.engines import OWN_ENGINE
 from timetrial.progress import ProgressFactory, silent
-from timetrial.protocol import AggregatorSpec
 from timetrial.record import Count, Grade, StepScores, Timing, to_json
+from timetrial.replay_record import replay_to_json
+from timetrial.spec import AggregatorSpec
 from timetrial.stages.compare import ComparisonSettings
 from timetrial.stages.curves import CurveSet, CurveSettings, compute_curves
+from timetrial.stages.deadline_values import DeadlineSettings
+from timetrial.stages.derive_replay import REPLAY_FILE, ReplaySource, make_replay
 from timetrial.stages.pools import CountPool, VotePool, collect_counts, collect_votes
 from timetrial.store import RunFolder
 
@@ -26,7 +30,7 @@ def write_curves(
     aggregators: Mapping[str, AggregatorSpec],
     progress: ProgressFactory = silent,
 ) -> None:
-    """Compute and store the curves of a run; of a run that only timed, none.
+    """Compute and store the curves of a run and its replay; of a run that only timed, neither.
 
     Raises:
         UsageError: there are samples, but nothing to make a curve of.
@@ -40,15 +44,26 @@ def write_curves(
         seed=config.seed,
         comparison=ComparisonSettings(seed=config.seed),
     )
+    rules = {name: spec.make() for name, spec in aggregators.items()}
+    ks, timings = curve_ks(config.samples), current_timings(folder, config.grid)
     made = compute_curves(
         pools,
-        {name: spec.make() for name, spec in aggregators.items()},
-        curve_ks(config.samples),
-        current_timings(folder),
+        rules,
+        ks,
+        timings,
         settings,
         progress,
     )
     folder.write_json(CURVES_FILE, curves_to_json(made))
+    source = ReplaySource(
+        folder=folder,
+        pools=pools,
+        mapped=timings,
+        ks=ks,
+        num_samples=config.samples,
+        settings=DeadlineSettings(seed=config.seed, reduction=config.reduction),
+    )
+    folder.write_json(REPLAY_FILE, replay_to_json(make_replay(source, rules, progress)))
 
 
 def curves_to_json(made: CurveSet) -> dict[str, object]:
@@ -81,13 +96,19 @@ def curve_ks(samples: int) -> tuple[int, ...]:
     return tuple(sorted({*powers, samples}))
 
 
-def current_timings(folder: RunFolder) -> list[Timing]:
-    """Return the timings that belong together: those of the machine and lengths that were timed last."""
-    rows = list(folder.read(Timing))
+def current_timings(folder: RunFolder, grid: TimingGrid | None) -> list[Timing]:
+    """Return the timings that belong together: of the models' own engines at the grid's lengths, on one machine.
+
+    It is the machine that timed them last. Lengths that the grid leaves open are those of the first row: what else was
+    timed tells how a step grows with the context, and nothing of T*(k).
+    """
+    rows = [row for row in folder.read(Timing) if row.engine == OWN_ENGINE]
     if not rows:
         return []
-    last = (rows[-1].environment, rows[-1].prompt_tokens, rows[-1].new_tokens)
-    return [row for row in rows if (row.environment, row.prompt_tokens, row.new_tokens) == last]
+    prompt_tokens = (grid.prompt_tokens if grid else ()) or (rows[0].prompt_tokens,)
+    new_tokens = (grid.new_tokens if grid else None) or rows[0].new_tokens
+    rows = [row for row in rows if row.prompt_tokens in prompt_tokens and row.new_tokens == new_tokens]
+    return [row for row in rows if row.environment == rows[-1].environment]
 
 
 def _of(folder: RunFolder, kind: type[Sampled], is_greedy: bool) -> Iterator[Sampled]:

@@ -12,9 +12,11 @@ import jsonlines
 from timetrial.analysis import analysis_from_json
 from timetrial.graded_by import recorded_graders
 from timetrial.record import Completion, Curve, Grade, Problem, SampleKey, Series, Timing, from_json
+from timetrial.replay_record import replay_from_json
 from timetrial.report.data import Example, GraderFacts, ReportData, SeriesStatistics
 from timetrial.report.labels import percent
 from timetrial.report.write import write_report
+from timetrial.stages.derive_replay import REPLAY_FILE
 from timetrial.stages.tally import Grading, gather_grading, gather_statistics
 from timetrial.store import RunFolder
 
@@ -33,6 +35,7 @@ def gather_report(folder: RunFolder) -> ReportData:
     stored = folder.read_json("curves.json") or {"curves": [], "analysis": {}}
     config = folder.read_json("config.json") or {}
     environment = folder.read_json("environment.json") or {}
+    replay = folder.read_json(REPLAY_FILE)
     statistics = gather_statistics(folder)
     problems = {task: read_problems(folder.path, task) for task in config.get("tasks", {})}
     grading = gather_grading(folder, config, problems)
@@ -48,6 +51,7 @@ def gather_report(folder: RunFolder) -> ReportData:
         examples=gather_examples(folder, problems),
         config=config,
         environment=environment,
+        replay=replay_from_json(replay) if replay else None,
         budget_s=config.get("config", {}).get("budget_s"),
         warnings=(*_sampling_warnings(statistics), *_grading_warnings(grading, config), *_load_warnings(environment)),
     )
