@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from timetrial.clock import Clock
 from timetrial.config import RunConfig, TimingGrid, data_file
+from timetrial.engines import EngineInput, EngineSpec, TimedModel
 from timetrial.error import (
     CheckpointError,
     ConfigMismatchError,
@@ -25,26 +26,17 @@ from timetrial.error import (
 from timetrial.hookspec import hookimpl
 from timetrial.protocol import (
     Aggregator,
-    AggregatorSpec,
-    Architecture,
-    CheckpointSpec,
-    CommandSpec,
     ExactAggregator,
     Generation,
     Grader,
-    GraderSpec,
-    LoadOptions,
     Model,
-    ModelSpec,
     OutOfMemory,
     PhaseTimes,
     Request,
     RewardModel,
-    RewardModelSpec,
     Sampling,
     StepCost,
     Task,
-    TaskSpec,
     Tokenizer,
 )
 from timetrial.rates import MachineRates
@@ -61,6 +53,17 @@ from timetrial.record import (
     StepScores,
     Timing,
     Verdict,
+)
+from timetrial.spec import (
+    AggregatorSpec,
+    Architecture,
+    CheckpointSpec,
+    CommandSpec,
+    GraderSpec,
+    LoadOptions,
+    ModelSpec,
+    RewardModelSpec,
+    TaskSpec,
 )
 
 if TYPE_CHECKING:
@@ -107,6 +110,8 @@ __all__ = [
     "Count",
     "Curve",
     "DataError",
+    "EngineInput",
+    "EngineSpec",
     "Estimate",
     "ExactAggregator",
     "Generation",
@@ -137,6 +142,7 @@ __all__ = [
     "StepScores",
     "Task",
     "TaskSpec",
+    "TimedModel",
     "TimetrialError",
     "Timing",
     "TimingGrid",

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from timetrial.error import PluginError, TimetrialError
 from timetrial.manager import describe
-from timetrial.protocol import Origin
+from timetrial.spec import Origin
 
 Item = TypeVar("Item")
 

@@ -15,9 +15,10 @@ import pluggy
 
 from timetrial.clock import Clock, MonotonicClock
 from timetrial.config import NO_GRADER, OWN_GRADER
+from timetrial.engines import OWN_ENGINE, EngineSpec
 from timetrial.error import CheckpointError, PluginError, UnknownNameError
 from timetrial.manager import PluginPoint, PluginSet, PluginSettings, Refusal, describe, installed_plugins, load_plugins
-from timetrial.protocol import (
+from timetrial.spec import (
     AggregatorSpec,
     CheckpointSpec,
     CommandSpec,
@@ -28,13 +29,16 @@ from timetrial.protocol import (
     TaskSpec,
 )
 
-AnySpec = ModelSpec | TaskSpec | AggregatorSpec | RewardModelSpec | GraderSpec | CheckpointSpec | CommandSpec
+AnySpec = (
+    ModelSpec | TaskSpec | AggregatorSpec | RewardModelSpec | GraderSpec | EngineSpec | CheckpointSpec | CommandSpec
+)
 Spec = TypeVar("Spec", bound=AnySpec)
 
 # Names stand in comma-separated lists, before a colon or an @, and in file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# Curves name their rule by an aggregator's name or by coverage; the other two stand for a task's own grader, and none.
-_RESERVED = {("aggregator", "coverage"), ("grader", OWN_GRADER), ("grader", NO_GRADER)}
+# Curves name their rule by an aggregator's name or by coverage; the others stand for a task's own grader,
+# for no grader, and for a family's own engine.
+_RESERVED = {("aggregator", "coverage"), ("grader", OWN_GRADER), ("grader", NO_GRADER), ("engine", OWN_ENGINE)}
 
 
 class Kind(NamedTuple):
@@ -51,6 +55,7 @@ KINDS = (
     Kind("aggregator", "timetrial_aggregators", AggregatorSpec),
     Kind("reward model", "timetrial_reward_models", RewardModelSpec),
     Kind("grader", "timetrial_graders", GraderSpec),
+    Kind("engine", "timetrial_engines", EngineSpec),
     Kind("checkpoint", "timetrial_checkpoints", CheckpointSpec),
     Kind("command", "timetrial_commands", CommandSpec),
 )
@@ -107,6 +112,10 @@ class Catalog:
         """Return the graders that can be asked for by name."""
         return self._of(GraderSpec)
 
+    def engines(self) -> Mapping[str, Offer[EngineSpec]]:
+        """Return the engines that can be timed beside the families' own, by name."""
+        return self._of(EngineSpec)
+
     def checkpoints(self) -> Mapping[str, Offer[CheckpointSpec]]:
         """Return the checkpoints known by a short name."""
         return self._of(CheckpointSpec)
@@ -134,6 +143,11 @@ class Catalog:
     def grader(self, name: str) -> GraderSpec:
         """Return a grader. Raises UnknownNameError."""
         return _find("grader", name, self.graders(), "`timetrial graders` lists them.")
+
+    def engine(self, name: str) -> EngineSpec:
+        """Return an engine. Raises UnknownNameError."""
+        hint = f"`timetrial engines` lists them; {OWN_ENGINE!r} is each family's own."
+        return _find("engine", name, self.engines(), hint)
 
     def checkpoint(self, name: str) -> CheckpointSpec:
         """Return a checkpoint. Raises UnknownNameError."""

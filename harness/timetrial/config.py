@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timetrial.engines import OWN_ENGINE
 from timetrial.error import UnknownNameError, UsageError
 from timetrial.statistics.reduction import REDUCTIONS, Reduction
 
@@ -36,6 +37,9 @@ class TimingGrid:
     """None: the mean length of the run's completions."""
     repeats: int = 5
     warmups: int = 1
+    spans_contexts: bool = False
+    """Time every batch after a second prompt too, up to the longest context of the run's completions: replay needs
+    it (docs/deadlines.md)."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be measured."""
@@ -46,6 +50,11 @@ class TimingGrid:
         _at_least("new tokens", 1, self.new_tokens)
         _at_least("timing repeats", 1, self.repeats)
         _at_least("warm-ups", 1, self.warmups)
+
+
+def powers_up_to(samples: int) -> tuple[int, ...]:
+    """Return the batch sizes that a run of so many samples times by default: powers of two, at most 512."""
+    return tuple(2**power for power in range(10) if 2**power <= max(1, samples))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +91,16 @@ class RunConfig:
     """A plugged-in grader that is asked where the grader cannot tell; None: nobody is."""
     grid: TimingGrid | None = None
     """None: nothing is timed, and there are no curves against seconds."""
+    engines: tuple[str, ...] = (OWN_ENGINE,)
+    """What times each model: the engine of its family's plugin, and others by name, where they can run it."""
     batch_size: int = 64
     """Sequences sampled together: changes speed, not samples."""
     device: str = "auto"
     dtype: str = "auto"
+    state_dtype: str = "auto"
+    """Of recurrent states: auto (float32) or bfloat16."""
+    compile: bool = False
+    """Compile the parts of a decode step that gain by it: other seconds, and the samples up to floating point."""
     baseline: str | None = None
     """The model that speed-ups are over; None: the first."""
     budget_s: float | None = None
@@ -101,6 +116,7 @@ class RunConfig:
         _not_repeated("task", self.tasks)
         _not_repeated("temperature", self.temperatures)
         _not_repeated("aggregator", self.aggregators)
+        _not_repeated("engine", self.engines)
         if not self.models:
             raise UsageError("no model given: name at least one (see `timetrial models`)")
         if self.baseline is not None and self.baseline not in self.models:
@@ -111,6 +127,13 @@ class RunConfig:
             raise UsageError(
                 f"a run on tasks is timed at one prompt length, and {len(self.grid.prompt_tokens)} are given: "
                 "compare several with `timetrial time`"
+            )
+        if not self.engines:
+            raise UsageError(f"no engine given: {OWN_ENGINE!r} is each family's own")
+        if self.tasks and self.engines != (OWN_ENGINE,):
+            raise UsageError(
+                f"a run on tasks is timed on the engine that samples, {OWN_ENGINE!r}: compare engines with "
+                "`timetrial time`"
             )
         _at_least("samples", 1 if self.tasks else 0, self.samples)
         _at_least("max tokens", 1, self.max_tokens)
@@ -131,7 +154,7 @@ class RunConfig:
 
 
 # Fields whose change leaves every sample, verdict and score already on disk valid.
-FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "baseline", "grid", "reduction", "aggregators"})
+FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "baseline", "grid", "engines", "reduction", "aggregators"})
 # Fields whose change leaves every sample valid, but no verdict: `timetrial grade` changes them.
 GRADING_FIELDS = frozenset({"grader", "second_opinion"})
 # Fields that may gain entries (or grow), never lose any.

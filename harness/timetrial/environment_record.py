@@ -8,9 +8,11 @@ from typing import Any
 
 from timetrial.blame import blaming
 from timetrial.clock import Clock
+from timetrial.engines import OWN_ENGINE, TimedModel
 from timetrial.loading import ConfiguredModel, LocatedModel
-from timetrial.protocol import LoadOptions, Model
+from timetrial.protocol import Model
 from timetrial.rates import MachineRates
+from timetrial.spec import LoadOptions
 from timetrial.store import RunFolder
 
 ENVIRONMENT_FILE = "environment.json"
@@ -28,7 +30,16 @@ class EnvironmentRecord:
         """Note the machine, as it is now, and how a model runs on it."""
         old = self._entry()
         models = {**old.get("models", {}), ref: dict(model.description)}
-        self._write({**entry, "rates": old.get("rates", {}), "models": models})
+        self._write({**old, **entry, "models": models})
+
+    def add_engines(self, ref: str, able: Mapping[str, TimedModel], unable: Mapping[str, str]) -> None:
+        """Note how other engines run a model: their descriptions, or {"why_not": the reason} of those that cannot."""
+        facts = {name: dict(model.description) for name, model in able.items() if name != OWN_ENGINE}
+        facts |= {name: {"why_not": reason} for name, reason in unable.items()}
+        engines: dict[str, Facts] = self._entry().get("engines", {})
+        engines = {**engines, **{name: {**engines.get(name, {}), ref: fact} for name, fact in facts.items()}}
+        if engines:
+            self._write({**self._entry(), "engines": engines})
 
     def rates(self, source: LocatedModel | ConfiguredModel, options: LoadOptions, clock: Clock) -> MachineRates | None:
         """Return what the machine can do, measured the first time a run needs it; None if the family cannot tell.

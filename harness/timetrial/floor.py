@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from timetrial.protocol import Model, StepCost
+from timetrial.protocol import StepCost
 from timetrial.rates import MachineRates
+from timetrial.spec import Architecture
+
+
+class Costed(Protocol):
+    """What can state the cost of its decode steps, as `Model.costs` does."""
+
+    def costs(self, batch: int, context: int) -> StepCost:
+        """Return the cost of one decode step of `batch` sequences at `context` tokens each; of 0, the weights'."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchitectureCosts:
+    """The costs of a model that is known by its architecture alone."""
+
+    architecture: Architecture
+
+    def costs(self, batch: int, context: int) -> StepCost:
+        """Return the cost of one decode step; every sequence reads its own context."""
+        one = self.architecture
+        return StepCost(
+            bytes_moved=one.step_weight_bytes + batch * (one.kv_bytes_per_token * context + 2 * one.state_bytes),
+            flops=2 * one.linear_parameters * batch,
+        )
+
+    def resident_bytes(self, batch: int, context: int) -> int:
+        """Return the bytes of weights, keys and values, and states of sequences of `context` tokens."""
+        one = self.architecture
+        return one.weight_bytes + batch * (one.kv_bytes_per_token * context + one.state_bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +51,7 @@ class DecodeCost:
 
 
 def decode_cost(
-    model: Model, batch: int, prompt_tokens: int, new_tokens: int, rates: MachineRates | None
+    model: Costed, batch: int, prompt_tokens: int, new_tokens: int, rates: MachineRates | None
 ) -> DecodeCost:
     """Return what `new_tokens` decode steps cost.
 

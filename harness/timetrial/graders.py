@@ -8,7 +8,8 @@ from timetrial.blame import blaming
 from timetrial.catalog import Catalog
 from timetrial.config import NO_GRADER
 from timetrial.error import UsageError
-from timetrial.protocol import Grader, Origin, Task
+from timetrial.protocol import Grader, Task
+from timetrial.spec import Origin
 from timetrial.stages.judge import Graders
 
 

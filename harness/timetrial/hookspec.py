@@ -10,15 +10,8 @@ from collections.abc import Sequence
 
 import pluggy
 
-from timetrial.protocol import (
-    AggregatorSpec,
-    CheckpointSpec,
-    CommandSpec,
-    GraderSpec,
-    ModelSpec,
-    RewardModelSpec,
-    TaskSpec,
-)
+from timetrial.engines import EngineSpec
+from timetrial.spec import AggregatorSpec, CheckpointSpec, CommandSpec, GraderSpec, ModelSpec, RewardModelSpec, TaskSpec
 
 PROJECT = "timetrial"
 
@@ -49,6 +42,11 @@ def timetrial_reward_models() -> Sequence[RewardModelSpec]:  # type: ignore[empt
 @hookspec
 def timetrial_graders() -> Sequence[GraderSpec]:  # type: ignore[empty-body]
     """Return the graders that can be asked for by name, beside those that tasks bring along."""
+
+
+@hookspec
+def timetrial_engines() -> Sequence[EngineSpec]:  # type: ignore[empty-body]
+    """Return the engines that can be timed beside the families' own."""
 
 
 @hookspec

@@ -16,9 +16,9 @@ from timetrial.graders import NamedGraders, load_graders
 from timetrial.importer import Imported, ImportOptions, read_import
 from timetrial.plan import CONFIG_FILE, recorded_plugins
 from timetrial.progress import ProgressFactory, silent
-from timetrial.protocol import Origin
 from timetrial.record import Completion, Count, Problem, Series, StepScores
 from timetrial.runner import Run, refresh_report
+from timetrial.spec import Origin
 from timetrial.stages.grade import GradedTask, grade
 from timetrial.store import Appender, RunFolder, write_problems
 

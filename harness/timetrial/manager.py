@@ -20,7 +20,7 @@ import pluggy
 from timetrial import hookspec
 from timetrial.clock import Clock
 from timetrial.error import PluginError, UnknownNameError, UsageError, closest_match
-from timetrial.protocol import Origin
+from timetrial.spec import Origin
 
 DISABLED_VARIABLE = "TIMETRIAL_DISABLED_PLUGINS"
 TRACE_VARIABLE = "TIMETRIAL_TRACE_PLUGINS"

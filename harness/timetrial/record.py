@@ -193,6 +193,8 @@ class Timing:
     """Peak memory of the device (accelerator) or of the process (CPU); None if the platform cannot tell."""
     environment: str
     """Key into environment.json: times of different machines never share a curve."""
+    engine: str = "own"
+    """What ran it: "own" for the engine of the family's plugin, else the name of another one (docs/timing.md)."""
     weights: Weights = "checkpoint"
     """"random" if they were drawn to time the configuration: such a model has no quality, and no samples."""
     kernels: str | None = None
@@ -211,6 +213,37 @@ class Timing:
     def floor_share(self) -> float | None:
         """The floor as a share of the measured seconds: 1 is as fast as can be; None if either is unknown."""
         return None if self.floor_s is None or not self.decode_s else self.floor_s / self.decode_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndToEnd:
+    """One problem's completions generated again in one call, and the wall clock: a line of end_to_end.jsonl."""
+
+    model: str
+    task: str
+    temperature: float
+    problem: str
+    num_samples: int
+    """Completions generated together, samples 0 to k - 1 of the problem."""
+    repeat: int
+    is_warmup: bool
+    """Recorded, and left out of every comparison."""
+    num_prompt_tokens: int
+    lengths: tuple[int, ...]
+    """Generated tokens of each completion, in the order they finished."""
+    wall_s: float
+    """Seconds on a monotonic clock from the call to the last text: prefill, decoding and the making of texts."""
+    reference_s: float
+    """Decode seconds of a batch of as many, timed right after it: how fast the machine was at that moment."""
+    reference_prompt_tokens: int
+    reference_new_tokens: int
+    environment: str
+    """Key into environment.json."""
+
+    @property
+    def series(self) -> Series:
+        """The model, task and temperature."""
+        return Series(self.model, self.task, self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,9 +13,9 @@ from timetrial.error import RunError, UnknownNameError
 from timetrial.graders import NamedGraders, load_graders
 from timetrial.plan import CONFIG_FILE, recorded_plugins
 from timetrial.progress import ProgressFactory, silent
-from timetrial.protocol import Origin
 from timetrial.record import Completion
 from timetrial.runner import Run
+from timetrial.spec import Origin
 from timetrial.stages.derive import write_curves
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.regrade import regrade

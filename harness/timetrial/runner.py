@@ -20,9 +20,12 @@ from timetrial.environment_record import EnvironmentRecord
 from timetrial.error import RunError
 from timetrial.plan import CONFIG_FILE, Plan, check_continues, make_plan
 from timetrial.progress import ProgressFactory, silent
-from timetrial.protocol import LoadOptions, Model
+from timetrial.protocol import Model
 from timetrial.record import Completion, Timing
-from timetrial.stages.derive import write_curves
+from timetrial.spec import LoadOptions
+from timetrial.stages.contexts import spanning_contexts
+from timetrial.stages.derive import current_timings, write_curves
+from timetrial.stages.end_to_end import EndToEndJob, EndToEndSettings, Reference, check_can_validate, some_problems
 from timetrial.stages.grade import grade
 from timetrial.stages.measure import Measurement, remaining_work
 from timetrial.stages.report import write_run_report
@@ -114,12 +117,32 @@ def refresh_report(run: Run, catalog: Catalog, progress: ProgressFactory = silen
         write_run_report(run.folder)
 
 
+def validate_replay(run: Run, settings: EndToEndSettings, surroundings: Surroundings) -> None:
+    """Generate some problems of a run end to end, record the wall clock, and write its report again.
+
+    Raises:
+        UsageError: this machine, as it is set up, did not time the run, or not what replay needs.
+        RunLockedError: the run is being written.
+    """
+    timed = current_timings(run.folder, run.config.grid)
+    check_can_validate(timed, run.folder.read(Timing), settings, environment_key(describe_environment()))
+    plan = make_plan(run.config, surroundings.catalog)
+    with run.folder.locked():
+        check_continues(run.folder, plan)
+        stages = _Stages(run.folder, plan, surroundings)
+        stages.generate_end_to_end(settings, Reference(timed[0].prompt_tokens, timed[0].new_tokens))
+        stages.report()
+
+
 class _Stages:
     """The stages of one run; keeps the last loaded model, since two stages use each."""
 
     def __init__(self, folder: RunFolder, plan: Plan, surroundings: Surroundings) -> None:
         self._folder, self._plan, self._surroundings = folder, plan, surroundings
-        self._options = LoadOptions(device=plan.config.device, dtype=plan.config.dtype)
+        config = plan.config
+        self._options = LoadOptions(
+            device=config.device, dtype=config.dtype, state_dtype=config.state_dtype, compile=config.compile
+        )
         self._loaded: tuple[str, Model] | None = None
 
     def sample(self) -> None:
@@ -161,15 +184,19 @@ class _Stages:
         if grid is None:
             return
         grid = settled_grid(self._folder, grid)
+        grid = spanning_contexts(self._folder, grid) if grid.spans_contexts else grid
         environment = describe_environment()
         key = environment_key(environment)
         for ref, source in self._plan.models.items():
-            if not remaining_work(self._folder, ref, grid, key).cells:
+            choice = self._plan.engines[ref]
+            if not any(remaining_work(self._folder, ref, engine, grid, key).trials for engine in choice.able):
                 continue
             model = self._model(ref)
             clock = self._surroundings.clock_for(model)
+            engines = {engine: choice.load(engine, model, self._options) for engine in choice.able}
             record = EnvironmentRecord(self._folder, key)
             record.add_model(environment_entry(environment), ref, model)
+            record.add_engines(ref, engines, choice.unable)
             Measurement(
                 name=ref,
                 model=model,
@@ -179,7 +206,27 @@ class _Stages:
                 seed=self._plan.config.seed,
                 weights=source.weights,
                 rates=record.rates(source, self._options, clock),
+                engines=engines,
             ).run(self._folder, self._surroundings.progress)
+
+    def generate_end_to_end(self, settings: EndToEndSettings, reference: Reference) -> None:
+        """Generate some problems again, one at a time, and record the wall clock where that is missing."""
+        for series in self._plan.series():
+            graded = self._plan.tasks[series.task]
+            chosen = some_problems(series.task, list(graded.problems), settings.problems)
+            job = EndToEndJob(
+                series=series,
+                prompts=[graded.task.prompt(graded.problems[problem]) for problem in chosen],
+                samples=settings.samples if series.temperature > 0 else 1,
+                repeats=settings.repeats,
+                sampling=self._plan.sampling(series),
+                reference=reference,
+                environment=environment_key(describe_environment()),
+                origin=self._plan.models[series.model].origin,
+            )
+            if job.missing(self._folder):
+                model = self._model(series.model)
+                job.run(self._folder, model, self._surroundings.clock_for(model), self._surroundings.progress)
 
     def report(self) -> None:
         """Compute the curves and write the report."""

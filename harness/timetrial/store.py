@@ -18,7 +18,7 @@ import filelock
 import jsonlines
 
 from timetrial.error import DataError, RunError, RunLockedError
-from timetrial.record import Completion, Count, Grade, Problem, StepScores, Timing, from_json, to_json
+from timetrial.record import Completion, Count, EndToEnd, Grade, Problem, StepScores, Timing, from_json, to_json
 
 Record = TypeVar("Record")
 
@@ -27,6 +27,7 @@ FILES: dict[type[Any], str] = {  # Any: each key is one of the record classes
     Grade: "grades.jsonl",
     StepScores: "scores.jsonl",
     Timing: "timings.jsonl",
+    EndToEnd: "end_to_end.jsonl",
     Count: "counts.jsonl",
 }
 

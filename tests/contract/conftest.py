@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from timetrial.catalog import open_catalog
-from timetrial.protocol import LoadOptions
+from timetrial.spec import LoadOptions
 
 MAY_BE_MISSING = {
     "checkpoints": "no checkpoint is on this machine",

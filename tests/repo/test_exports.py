@@ -39,12 +39,13 @@ def test_an_unknown_name_is_refused_as_by_any_module():
 
 
 def test_everything_a_plugin_implements_is_exported():
-    from timetrial import hookspec, protocol
+    from timetrial import hookspec, protocol, spec
 
     contracts = {
         name
-        for name, value in vars(protocol).items()
-        if inspect.isclass(value) and value.__module__ == protocol.__name__
+        for module in (protocol, spec)
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__
     }
     # Where a spec came from is the host's business.
     assert contracts - {"Origin"} <= set(timetrial.__all__)

@@ -1,4 +1,4 @@
-"""`timetrial tasks`, `aggregators`, `graders` and `plugins`: what is here, and from whom."""
+"""`timetrial tasks`, `aggregators`, `graders`, `engines` and `plugins`: what is here, and from whom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rich.text import Text
 
 from timetrial.catalog import Offer, PluginInfo, inspect_plugins, open_catalog
 from timetrial.cli.options import print_json
-from timetrial.protocol import AggregatorSpec, Origin, RewardModelSpec
+from timetrial.engines import EngineSpec
+from timetrial.spec import AggregatorSpec, Origin, RewardModelSpec
 
 Row = dict[str, Any]  # Any: JSON-ready
 
@@ -52,6 +53,16 @@ def graders(as_json: bool) -> None:
 
 @click.command()
 @json_option
+def engines(as_json: bool) -> None:
+    """List the engines that can be timed beside the families' own, and which families each can run here."""
+    catalog = open_catalog()
+    families = list(catalog.models())
+    rows = rows_of(catalog.engines(), lambda spec: _engine_row(spec, families))
+    print_json(rows) if as_json else print_rows("Engines", rows)
+
+
+@click.command()
+@json_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """Show every plugin: its distribution and version, what it offers, its load time, and its error if it has one.
@@ -69,6 +80,11 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
 def _aggregator_row(spec: AggregatorSpec) -> Row:
     return {"needs_scores": spec.make().needs_scores, "doc": spec.doc}
+
+
+def _engine_row(spec: EngineSpec, families: Sequence[str]) -> Row:
+    able = [family for family in families if spec.why_not(family) is None]
+    return {"families": ", ".join(able) or "none here", "doc": spec.doc}
 
 
 def _reward_model_row(spec: RewardModelSpec) -> Row:

@@ -17,7 +17,7 @@ from timetrial.manager import PluginSettings
 
 if TYPE_CHECKING:
     from timetrial.catalog import Offer
-    from timetrial.protocol import CommandSpec
+    from timetrial.spec import CommandSpec
 
 # Sub-command -> (module, attribute, help line). Modules are imported when their command is used, so that
 # `timetrial --help` stays instant.
@@ -25,15 +25,19 @@ BUILT_IN = {
     "demo": ("run", "demo", "The whole path on the shipped model: sample, grade, score, time, report."),
     "run": ("run", "run", "Sample, grade, score, time and report models on tasks."),
     "time": ("run", "time", "Time the decoding of models over a grid of batch sizes."),
+    "roofline": ("roofline", "roofline", "The least time models could take on a machine, from data sheets alone."),
     "grade": ("grading", "grade", "Grade runs anew from their stored texts, without the model."),
     "report": ("results", "report", "Write the curves, figures, tables and page of runs again."),
     "leaderboard": ("results", "leaderboard", "Rank (model, samples, rule) at a budget in seconds."),
+    "replay": ("replay", "replay", "Seconds by actual lengths, quality at deadlines, and their validation."),
     "compare": ("results", "compare", "Paired differences between two runs on their common problems."),
     "import-samples": ("importing", "import_samples", "Make a run of published completions or counts."),
+    "registry": ("registry_group", "registry", "Checkpoints as versions: publish, find, trace, verify."),
     "models": ("models", "models", "The checkpoints known by name, and the model families; `models show NAME`."),
     "tasks": ("listing", "tasks", "The tasks there are."),
     "aggregators": ("listing", "aggregators", "The ways of choosing an answer, and the reward models."),
     "graders": ("listing", "graders", "The graders that can be asked for by name."),
+    "engines": ("listing", "engines", "What can time models beside the families' own engines."),
     "plugins": ("listing", "plugins", "Every plugin: its origin, what it offers, its error if it has one."),
 }
 

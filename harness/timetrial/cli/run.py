@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from timetrial.cli.options import INTEGERS, NAMES, NUMBERS, flatten, grader_options, options, print_json
-from timetrial.config import RunConfig, TimingGrid
+from timetrial.config import RunConfig, TimingGrid, powers_up_to
+from timetrial.engines import OWN_ENGINE
 from timetrial.error import UsageError
 from timetrial.presets import PRESETS, preset
 from timetrial.statistics.reduction import REDUCTIONS
@@ -20,11 +21,13 @@ DEMO_FLAGS = (
 )
 
 
-_MODEL_HELP = "Checkpoint names (`timetrial models`), folders or Hub ids."
+_MODEL_HELP = "Checkpoint names (`timetrial models`), versions of the registry (NAME@ALIAS), folders or Hub ids."
 
 _hardware = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
+    click.option("--state-dtype", default="auto", show_default=True, help="Of recurrent states: auto or bfloat16."),
+    click.option("--compile", is_flag=True, help="Compile the parts of a decode step that gain by it."),
 )
 _output = options(
     click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: results/NAME-OF-THE-CONFIG]"),
@@ -65,8 +68,13 @@ _output = options(
     help="Batch sizes to time. [default: powers of two up to --samples, at most 512]",
 )  # fmt: skip
 @click.option("--prompt-tokens", type=int, help="Of the timing grid. [default: the samples' median]")
+@click.option(
+    "--contexts/--no-contexts", "spans_contexts", default=True,
+    help="Time a second prompt length too, for replay and deadlines.  [default: contexts]",
+)  # fmt: skip
 @click.option("--new-tokens", type=int, help="Of the timing grid. [default: the completions' mean]")
 @click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
+@click.option("--register-metrics", is_flag=True, help="Attach the figures to the registry's versions they are of.")
 @_hardware
 @_output
 def run(**flags: Any) -> None:  # Any: click passes every option by name
@@ -74,7 +82,8 @@ def run(**flags: Any) -> None:  # Any: click passes every option by name
 
     The same command again continues an interrupted run and adds samples if --samples has grown.
     """
-    execute(config_from_flags(flags), flags["out"], as_json=flags["as_json"], quiet=flags["quiet"])
+    register = flags["register_metrics"]
+    execute(config_from_flags(flags), flags["out"], as_json=flags["as_json"], quiet=flags["quiet"], register=register)
 
 
 @click.command()
@@ -94,7 +103,11 @@ def run(**flags: Any) -> None:  # Any: click passes every option by name
 @click.option("--new-tokens", type=int, default=512, show_default=True)
 @click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
 @click.option("--warmups", type=int, default=1, show_default=True, help="Untimed runs of each batch before them.")
-@click.option("--baseline", metavar="NAME", help="The model that speed-ups are over. [default: the first]")
+@click.option(
+    "--engine", "engines", type=NAMES, multiple=True,
+    help="What runs the models (`timetrial engines`): own, paper-style, or both, side by side. [default: own]",
+)  # fmt: skip
+@click.option("--baseline", metavar="NAME", help="The model that speed-ups are over. [default: the first of each size]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @_hardware
 @_output
@@ -120,10 +133,13 @@ def time(**flags: Any) -> None:  # Any: click passes every option by name
         models=flatten(flags["models"] or flags["random_weights"]),
         random_weights=bool(flags["random_weights"]),
         grid=grid,
+        engines=flatten(flags["engines"]) or (OWN_ENGINE,),
         baseline=flags["baseline"],
         seed=flags["seed"],
         device=flags["device"],
         dtype=flags["dtype"],
+        state_dtype=flags["state_dtype"],
+        compile=flags["compile"],
     )
     execute(config, flags["out"], as_json=flags["as_json"], quiet=flags["quiet"])
 
@@ -154,7 +170,8 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
     fields |= given | lists
     tasks = flatten(flags["tasks"])
     graders = ("grader", "second_opinion")
-    direct = ("seed", "limit", "reward_model", "reduction", "batch_size", "device", "dtype", "budget_s", *graders)
+    speed = ("batch_size", "device", "dtype", "state_dtype", "compile")
+    direct = ("seed", "limit", "reward_model", "reduction", "budget_s", *speed, *graders)
     return RunConfig(
         models=flatten(flags["models"]),
         tasks=tasks,
@@ -166,12 +183,12 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
 
 
 def _grid(flags: dict[str, Any], samples: int) -> TimingGrid:  # Any: click's values
-    powers = tuple(2**power for power in range(10) if 2**power <= max(1, samples))
     return TimingGrid(
-        batches=flatten(flags["batches"]) or powers,
+        batches=flatten(flags["batches"]) or powers_up_to(samples),
         prompt_tokens=() if flags["prompt_tokens"] is None else (flags["prompt_tokens"],),
         new_tokens=flags["new_tokens"],
         repeats=flags["repeats"],
+        spans_contexts=flags["spans_contexts"],
     )
 
 
@@ -184,17 +201,22 @@ def _data_pair(text: str, tasks: tuple[str, ...]) -> tuple[str, str]:
     raise UsageError(f"--data {text!r} does not say for which task: with several tasks write --data TASK=FILE")
 
 
-def execute(config: RunConfig, out: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Run the config with progress bars and print where the results are."""
+def execute(config: RunConfig, out: Path | None, *, as_json: bool, quiet: bool, register: bool = False) -> None:
+    """Run the config with progress bars and print where the results are; with `register` attach its figures."""
     from timetrial.catalog import open_catalog
+    from timetrial.cli.registering import attach_figures, check_models
     from timetrial.cli.summary import print_summary, summary
     from timetrial.progress import bar, silent
     from timetrial.runner import Surroundings
     from timetrial.runner import run as run_config
 
-    surroundings = Surroundings(catalog=open_catalog(), progress=silent if quiet else bar)
+    catalog = open_catalog()
+    if register:
+        check_models(config, catalog)
+    surroundings = Surroundings(catalog=catalog, progress=silent if quiet else bar)
     finished = run_config(config, out, surroundings=surroundings)
+    attached = attach_figures(finished, catalog) if register else None
     if as_json:
-        print_json(summary(finished))
+        print_json(summary(finished, attached))
     else:
-        print_summary(finished)
+        print_summary(finished, attached)

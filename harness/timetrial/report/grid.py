@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from timetrial.engines import OWN_ENGINE
 from timetrial.record import Timing
 
 
@@ -20,9 +21,10 @@ class Workload(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """All repeats of one batch size of one model, warm-ups apart."""
+    """All repeats of one batch size of one model on one engine, warm-ups apart."""
 
     model: str
+    engine: str
     workload: Workload
     batch: int
     decode_s: tuple[float, ...]
@@ -34,6 +36,11 @@ class Cell:
     peak_bytes: int | None
     last: Timing
     """The row timed last: what the batch costs, and how it was run."""
+
+    @property
+    def label(self) -> str:
+        """The model's name, and the engine's if it is not the family's own."""
+        return timed_label(self.model, self.engine)
 
     @property
     def median_s(self) -> float:
@@ -56,6 +63,7 @@ class Cell:
         facts = ("weights", "kernels", "is_prompt_shared", "step_bytes", "step_flops", "floor_s")
         return {
             "model": self.model,
+            "engine": self.engine,
             **self.workload._asdict(),
             "batch": self.batch,
             "num_repeats": len(self.decode_s),
@@ -69,10 +77,14 @@ class Cell:
 
 
 def timing_cells(timings: Iterable[Timing]) -> tuple[Cell, ...]:
-    """Gather timings by model and workload, in order of appearance, and by rising batch."""
-    groups: dict[tuple[str, Workload], dict[int, list[Timing]]] = {}
-    for timing in timings:
-        groups.setdefault((timing.model, _workload(timing)), {}).setdefault(timing.batch, []).append(timing)
+    """Gather timings by model, engine and workload, models in order of appearance, and by rising batch."""
+    groups: dict[tuple[str, str, Workload], dict[int, list[Timing]]] = {}
+    rows = list(timings)
+    models = list(dict.fromkeys(timing.model for timing in rows))
+    # Engines take turns, so that which of them stands first in the file is chance.
+    for timing in sorted(rows, key=lambda row: (models.index(row.model), row.engine != OWN_ENGINE, row.engine)):
+        key = (timing.model, timing.engine, _workload(timing))
+        groups.setdefault(key, {}).setdefault(timing.batch, []).append(timing)
     return tuple(_cell(batches[batch]) for batches in groups.values() for batch in sorted(batches))
 
 
@@ -92,6 +104,11 @@ def by_sweep(cells: Iterable[Cell]) -> dict[tuple[str, int], list[Cell]]:
     return {key: shown for key, shown in sweeps.items() if len({cell.workload.prompt_tokens for cell in shown}) > 1}
 
 
+def timed_label(model: str, engine: str) -> str:
+    """Name a model, and the engine that ran it unless it was the family's own."""
+    return model if engine == OWN_ENGINE else f"{model} ({engine})"
+
+
 def random_label(cells: Iterable[Cell]) -> str:
     """Return what to add to a title if weights were random, else nothing."""
     return ", random weights" if any(cell.last.weights == "random" for cell in cells) else ""
@@ -107,6 +124,7 @@ def _cell(timings: Sequence[Timing]) -> Cell:
     peaks = [timing.peak_bytes for timing in timings if timing.peak_bytes is not None]
     return Cell(
         model=first.model,
+        engine=first.engine,
         workload=_workload(first),
         batch=first.batch,
         decode_s=tuple(timing.decode_s for timing in timed if timing.decode_s is not None),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
+from timetrial.engines import OWN_ENGINE
 from timetrial.report import table
 from timetrial.report.data import ReportData
+from timetrial.report.engine_tables import engine_tables
 from timetrial.report.grid import Cell, Workload, by_sweep, by_workload, random_label, timing_cells
 from timetrial.report.labels import bytes_label, percent, seconds_label, split_label
-from timetrial.report.speed_ups import BatchSpeedUp, batch_speed_ups
+from timetrial.report.scales import report_speed_ups
+from timetrial.report.speed_ups import BatchSpeedUp
 from timetrial.report.table import Table
 
 Machines = Mapping[str, str]
@@ -22,7 +25,8 @@ def measured_tables(report: ReportData) -> Iterator[Table]:
     yield from timing_tables(cells, machines)
     yield from cost_tables(cells, machines)
     yield from prompt_tables(cells, machines)
-    yield from speed_up_tables(batch_speed_ups(cells, report.baseline), machines)
+    yield from speed_up_tables(report_speed_ups(report), machines)
+    yield from engine_tables(report)
 
 
 def timing_tables(cells: Sequence[Cell], machines: Machines) -> Iterator[Table]:
@@ -71,7 +75,7 @@ def prompt_tables(cells: Sequence[Cell], machines: Machines) -> Iterator[Table]:
             f"Seconds of a step by prompt tokens, {new_tokens} new ones, on {where}",
             ("model", "batch"),
             (
-                table.Cell((cell.model, str(cell.batch)), f"{cell.workload.prompt_tokens:,}", _step(cell))
+                table.Cell((cell.label, str(cell.batch)), f"{cell.workload.prompt_tokens:,}", _step(cell))
                 for cell in sorted(shown, key=lambda cell: cell.workload.prompt_tokens)
             ),
             "Median decode seconds over new tokens. It grows with the prompt where attention reads all of it in every "
@@ -80,26 +84,39 @@ def prompt_tables(cells: Sequence[Cell], machines: Machines) -> Iterator[Table]:
 
 
 def speed_up_tables(speed_ups: Sequence[BatchSpeedUp], machines: Machines) -> Iterator[Table]:
-    """Make one table per machine and shape: how much sooner each model is done than the baseline."""
-    for workload in dict.fromkeys(each.workload for each in speed_ups):
-        shown = [each for each in speed_ups if each.workload == workload]
+    """Make one table per machine, shape and baseline: how much sooner each model is done than it, engine by engine."""
+    for workload, baseline in dict.fromkeys((each.workload, each.baseline) for each in speed_ups):
+        shown = [each for each in speed_ups if (each.workload, each.baseline) == (workload, baseline)]
+        engines = sorted({each.baseline_engine for each in shown}, key=lambda engine: (engine != OWN_ENGINE, engine))
+        rows: dict[tuple[str, int], dict[str, BatchSpeedUp]] = {}
+        for each in shown:
+            rows.setdefault((each.label, each.batch), {})[each.baseline_engine] = each
         yield Table(
-            title=f"Speed-up over {shown[0].baseline}, {_shape(workload, machines)}",
-            columns=("model", "batch", "baseline", "model's", "speed-up", "bound by floors"),
-            rows=tuple(
-                (
-                    each.model,
-                    str(each.batch),
-                    split_label(*each.baseline_time),
-                    split_label(*each.time),
-                    f"x{each.ratio:.2f}",
-                    f"x{each.bound:.2f}" if each.bound is not None else "-",
-                )
-                for each in shown
+            title=f"Speed-up over {baseline}, {_shape(workload, machines)}",
+            columns=(
+                *("model", "batch"),
+                *("baseline" if engine == OWN_ENGINE else f"baseline, {engine}" for engine in engines),
+                "model's",
+                *("speed-up" if engine == OWN_ENGINE else f"over {engine}" for engine in engines),
+                "bound by floors",
             ),
+            rows=tuple(_speed_up_row(label, over, engines) for (label, _), over in rows.items()),
             note="Decode seconds of the batch, split where it does not fit. Bound by floors: the speed-up if both ran "
             "at their floors. A larger one says that the baseline is run further from its own.",
         )
+
+
+def _speed_up_row(label: str, over: Mapping[str, BatchSpeedUp], engines: Sequence[str]) -> tuple[str, ...]:
+    """Make the row of a model at a batch from its speed-ups over the baseline by the baseline's engine."""
+    some = next(iter(over.values()))
+    return (
+        label,
+        str(some.batch),
+        *(split_label(*over[engine].baseline_time) if engine in over else "-" for engine in engines),
+        split_label(*some.time),
+        *(f"x{over[engine].ratio:.2f}" if engine in over else "-" for engine in engines),
+        f"x{some.bound:.2f}" if some.bound is not None else "-",
+    )
 
 
 def _shape(workload: Workload, machines: Machines) -> str:
@@ -115,7 +132,7 @@ def _cost_row(cell: Cell) -> tuple[str, ...]:
     row = cell.last
     assert row.step_bytes is not None and row.step_flops is not None, "see cost_tables"
     return (
-        cell.model,
+        cell.label,
         str(cell.batch),
         _step(cell),
         seconds_label(row.floor_s / row.new_tokens) if row.floor_s is not None else "-",
@@ -123,8 +140,14 @@ def _cost_row(cell: Cell) -> tuple[str, ...]:
         bytes_label(round(row.step_bytes)),
         f"{row.step_flops / 1e9:.3g}",
         {True: "shared", False: "each", None: "-"}[row.is_prompt_shared],
-        row.kernels or "-",
+        _run_label(row.kernels),
     )
+
+
+def _run_label(kernels: str | None) -> str:
+    """Say in one word how steps were run, where what the engine says of itself holds one; else in its words."""
+    words = kernels or "-"
+    return next((word for word in ("graph", "compiled", "eager") if word in words), words)
 
 
 def _timing_row(cell: Cell) -> tuple[str, ...]:
@@ -132,9 +155,9 @@ def _timing_row(cell: Cell) -> tuple[str, ...]:
     warmup = ", ".join(seconds_label(second) for second in cell.warmup_s) or "-"
     peak = bytes_label(cell.peak_bytes) if cell.peak_bytes is not None else "-"
     if not cell.decode_s:
-        return (cell.model, str(cell.batch), "out of memory", "-", "-", repeats, "-", "-", warmup, peak)
+        return (cell.label, str(cell.batch), "out of memory", "-", "-", repeats, "-", "-", warmup, peak)
     return (
-        cell.model,
+        cell.label,
         str(cell.batch),
         seconds_label(cell.median_s),
         seconds_label(min(cell.decode_s)),

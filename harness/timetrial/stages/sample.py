@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from timetrial.blame import blaming_each
 from timetrial.error import UsageError
 from timetrial.progress import ProgressFactory
-from timetrial.protocol import Generation, Model, Origin, Request, Sampling, Task
+from timetrial.protocol import Generation, Model, Request, Sampling, Task
 from timetrial.record import Completion, Problem, Series
+from timetrial.spec import Origin
 from timetrial.store import RunFolder
 
 SampleSets = dict[Series, dict[str, int]]

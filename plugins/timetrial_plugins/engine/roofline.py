@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from timetrial.clock import Clock
-from timetrial.protocol import LoadOptions
 from timetrial.rates import MachineRates
+from timetrial.spec import LoadOptions
 from timetrial_plugins.engine import placement
 
 _MIB = 1 << 20

@@ -8,15 +8,7 @@ from timetrial.catalog import Catalog, inspect_plugins, open_catalog
 from timetrial.error import CheckpointError, PluginError, UnknownNameError
 from timetrial.hookspec import hookimpl
 from timetrial.manager import PluginSettings
-from timetrial.protocol import (
-    AggregatorSpec,
-    CheckpointSpec,
-    CommandSpec,
-    GraderSpec,
-    ModelSpec,
-    RewardModelSpec,
-    TaskSpec,
-)
+from timetrial.spec import AggregatorSpec, CheckpointSpec, CommandSpec, GraderSpec, ModelSpec, RewardModelSpec, TaskSpec
 from timetrial.testing import EchoModel, FakeClock, FakeDistribution, FakeGrader, FakePlugin, FakeRewardModel, FakeTask
 
 

@@ -12,7 +12,7 @@ import timetrial
 from timetrial.catalog import open_catalog
 from timetrial.error import UsageError
 from timetrial.manager import PluginSettings
-from timetrial.testing import FakeClock, FakePlugin, GraderContract
+from timetrial.testing import EchoModel, FakeClock, FakePlugin, GraderContract
 
 HOOKS = Path(__file__).parents[3] / "docs" / "hooks.md"
 
@@ -51,6 +51,16 @@ def test_timetrial_reward_models_offers_a_reward_model_that_loads_and_refuses_wh
     assert isinstance(spec.load(None, timetrial.LoadOptions()), timetrial.RewardModel)
     with pytest.raises(UsageError, match="leave :large out"):
         spec.load("large", timetrial.LoadOptions())
+
+
+def test_timetrial_engines_offers_an_engine_that_runs_what_it_says_and_gives_reasons_for_the_rest():
+    spec = catalog_of_example("timetrial_engines").engine("again")
+    own = EchoModel()
+    given = timetrial.EngineInput(family="echo", config={}, folder=None, own=own, options=timetrial.LoadOptions())
+    assert spec.why_not("echo") is None and "llama" in spec.why_not("llama")
+    model = spec.load(given)
+    assert isinstance(model, timetrial.TimedModel)
+    assert model.decode_timing(1, 2, 3, clock=FakeClock(), seed=0).decode_s > 0
 
 
 class TestVerbatim(GraderContract):

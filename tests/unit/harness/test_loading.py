@@ -13,7 +13,7 @@ import timetrial
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.error import CheckpointError, UnknownNameError
 from timetrial.loading import find_configuration, known_checkpoint, locate_model
-from timetrial.protocol import LoadOptions
+from timetrial.spec import LoadOptions
 from timetrial.testing import FakeDistribution, FakePlugin
 
 

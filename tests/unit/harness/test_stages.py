@@ -8,9 +8,10 @@ import pytest
 from timetrial.config import TimingGrid
 from timetrial.error import PluginError, UsageError
 from timetrial.progress import silent
-from timetrial.protocol import Generation, Origin, OutOfMemory, PhaseTimes, Request, Sampling
+from timetrial.protocol import Generation, OutOfMemory, PhaseTimes, Request, Sampling
 from timetrial.rates import MachineRates
 from timetrial.record import Completion, Grade, Problem, Series, StepScores, Timing, Verdict
+from timetrial.spec import Origin
 from timetrial.stages.grade import GradedTask, grade
 from timetrial.stages.judge import Graders
 from timetrial.stages.measure import Measurement

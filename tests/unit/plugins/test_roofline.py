@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from timetrial.clock import MonotonicClock
-from timetrial.protocol import LoadOptions
+from timetrial.spec import LoadOptions
 from timetrial.testing.fake import FakeClock
 from timetrial_plugins.engine import placement, roofline
 

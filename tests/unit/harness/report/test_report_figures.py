@@ -84,6 +84,7 @@ def test_speed_up_is_the_ratio_of_medians_at_each_batch(pictures):
         float(text[1:]) for text in texts(pictures["timing-h200-p512-n512"].svg) if re.fullmatch(r"x[\d.]+", text)
     ]
     expected = [(9.4 + 0.08 * batch) / (5.6 + 0.016 * batch) for batch in (1, 2, 4, 8, 16, 32, 64, 128)]
+    expected.append(2 * (9.4 + 0.08 * 128) / (5.6 + 0.016 * 256))  # 256 do not fit llama-3b
     assert written == pytest.approx(expected, rel=0.04)
 
 

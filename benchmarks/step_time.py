@@ -1,0 +1,205 @@
+"""Does a step take longer only as it has more to do? Batch 1 to 512, context 128 to 4096, every family, here.
+
+Random models of about 5 million parameters decode a few steps after a prompt of each length, at each batch size. All
+cells are measured a few times, each time in another order, and the fastest step of each counts: what the machine did
+when least disturbed. A machine that other work keeps busy says nothing all the same. Beside it stand the bytes of a
+step and its floor (docs/timing.md). Growth is relative to the smallest cell:
+
+    "/bytes"   (time / time of the smallest) / (bytes / bytes of the smallest)
+    "/floor"   the same with floors, which count operations as well
+
+More sequences at one context mean more multiplications by the same weights, which a processor feels long before it
+feels their bytes; so bytes bound the growth with context, at each batch, and floors bound all of it. A family holds if
+neither is passed by more than the tolerance. One without attention has to be flat in context on top: its slowest
+context at batch 64 over its fastest.
+Usage: python benchmarks/step_time.py [--families llama,llamba,mamba_in_llama] [--batches 1,4,16,64,256,512]
+       [--contexts 128,512,2048,4096] [--steps 10] [--repeats 3] [--tolerance 1.15] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from generate import SIZES
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from timetrial.clock import MonotonicClock
+from timetrial.floor import decode_cost
+from timetrial.protocol import Sampling
+from timetrial.spec import LoadOptions
+from timetrial_plugins.engine import placement
+from timetrial_plugins.engine.batch import DecodeBatch, PrefilledPrompt
+from timetrial_plugins.engine.random_weights import RandomModel, build_random
+from timetrial_plugins.engine.roofline import measure_rates
+from timetrial_plugins.engine.sampler import Sampler, stream_seed
+from timetrial_plugins.models.families import BUILDERS
+
+VOCABULARY = 583  # the nutshell tokenizer's, as in the other benchmarks
+FLAT_BATCH = 64
+OPTIONS = LoadOptions(device="cpu", dtype="float32")
+SAMPLER = Sampler(Sampling(temperature=1.0))
+CLOCK = MonotonicClock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One batch at one context."""
+
+    family: str
+    batch: int
+    context: int
+    """Tokens before the first step; it grows by one with each."""
+    step_s: float
+    step_bytes: float
+    floor_s: float
+    """Of one step."""
+
+
+def measure(family: str, arguments: argparse.Namespace) -> list[Cell]:
+    """Time every cell of a family that fits, and say which do not."""
+    model = build_random(SIZES[family] | {"vocab_size": VOCABULARY}, OPTIONS, family=family, build=BUILDERS[family])
+    rates = measure_rates(OPTIONS, CLOCK)
+    shapes = [shape for shape in shapes_of(arguments) if fits(model, *shape, arguments.steps)]
+    prompts = {context: read_prompt(model, context) for context in sorted({context for _, context in shapes})}
+    fastest_s = dict.fromkeys(shapes, float("inf"))
+    turns = [shape for _ in range(arguments.repeats) for shape in random.sample(shapes, len(shapes))]
+    for batch, context in track(turns, family, console=Console(stderr=True)):
+        step_s = fastest_step_s(model, prompts[context], batch, context + arguments.steps, arguments.steps)
+        fastest_s[batch, context] = min(fastest_s[batch, context], step_s)
+    cells = []
+    for (batch, context), step_s in fastest_s.items():
+        cost = decode_cost(model, batch, context, arguments.steps, rates)
+        assert cost.floor_s is not None
+        floor_s = cost.floor_s / arguments.steps
+        cells.append(
+            Cell(
+                family=family, batch=batch, context=context, step_s=step_s, step_bytes=cost.step_bytes, floor_s=floor_s
+            )
+        )
+    return cells
+
+
+def read_prompt(model: RandomModel, context: int) -> PrefilledPrompt:
+    """Read a prompt that leaves one token of the context to the warm-up; once, for all batches and repeats."""
+    prompt = torch.randint(VOCABULARY, (context - 1,), generator=torch.Generator().manual_seed(context)).tolist()
+    return DecodeBatch(model._module, SAMPLER, 1, context).prefill(prompt)
+
+
+def fastest_step_s(model: RandomModel, prompt: PrefilledPrompt, batch: int, capacity: int, steps: int) -> float:
+    """Return the seconds of the fastest step of a batch, each sequence with its own copy of the prompt."""
+    decode = DecodeBatch(model._module, SAMPLER, batch, capacity)
+    decode.admit(prompt, [stream_seed(0, "step time", row) for row in range(batch)])
+    decode.advance()  # warms up, and makes the random numbers of the others
+    seconds = []
+    for _ in range(steps):
+        start_s = CLOCK.now()
+        decode.advance()
+        seconds.append(CLOCK.now() - start_s)
+    return min(seconds)
+
+
+def shapes_of(arguments: argparse.Namespace) -> Iterator[tuple[int, int]]:
+    """Yield (batch, context), the smallest first."""
+    for batch in sorted(map(int, arguments.batches.split(","))):
+        for context in sorted(map(int, arguments.contexts.split(","))):
+            yield batch, context
+
+
+def fits(model: RandomModel, batch: int, context: int, steps: int) -> bool:
+    """Whether the memory of the sequences takes less than half of what is free; if not, say so."""
+    needed = model.costs(batch, context + steps).bytes_moved
+    free = placement.free_bytes(torch.device("cpu"))
+    if free is None or needed < free / 2:
+        return True
+    numbers = f"{needed / 1e9:.1f} GB of keys, values and states, and {free / 1e9:.1f} GB free"
+    Console(stderr=True).print(f"{model.description['family']}, {batch} x {context}: left out, {numbers}")
+    return False
+
+
+def growth(cell: Cell, first: Cell) -> dict[str, float]:
+    """Return how much more a cell's time has grown than its bytes and its floor."""
+    time = cell.step_s / first.step_s
+    return {
+        "by_bytes": time / (cell.step_bytes / first.step_bytes),
+        "by_floor": time / (cell.floor_s / first.floor_s),
+    }
+
+
+def verdict(cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
+    """Return the worst growth by floors, and with context by bytes; of a family without attention, how flat it is."""
+    first = cells[0]
+    at_first_context = {cell.batch: cell for cell in cells if cell.context == first.context}
+    worst = {
+        "by_floor": max(growth(cell, first)["by_floor"] for cell in cells),
+        "by_bytes_with_context": max(growth(cell, at_first_context[cell.batch])["by_bytes"] for cell in cells),
+    }
+    facts: dict[str, Any] = {"family": first.family, **worst}
+    has_attention = len({cell.step_bytes for cell in cells if cell.batch == first.batch}) > 1
+    flat = [cell.step_s for cell in cells if cell.batch == FLAT_BATCH]
+    if not has_attention and flat:
+        facts["slowest_context_over_fastest"] = max(flat) / min(flat)
+    return facts | {"holds": all(value <= tolerance for value in facts.values() if isinstance(value, float))}
+
+
+def show(cells: Sequence[Cell], facts: dict[str, Any], tolerance: float) -> None:
+    """Print a family's cells and its verdict."""
+    console, first = Console(width=100), cells[0]
+    columns = ("batch", "context", "ms/step", "MiB/step", "floor, ms", "% of floor", "/bytes", "/floor")
+    title = f"{first.family}: a step, {torch.get_num_threads()} threads, load average {load_average() or 'unknown'}"
+    table = Table(*columns, title=title)
+    for cell in cells:
+        grown = growth(cell, first)
+        numbers = (1e3 * cell.step_s, cell.step_bytes / 2**20, 1e3 * cell.floor_s, 100 * cell.floor_s / cell.step_s)
+        row = (*(f"{number:.3g}" for number in numbers), *(f"{number:.2f}" for number in grown.values()))
+        table.add_row(str(cell.batch), str(cell.context), *row)
+    console.print(table)
+    flat = facts.get("slowest_context_over_fastest")
+    console.print(
+        f"{first.family}: time grows at most x{facts['by_floor']:.2f} as much as the floor over all cells, and "
+        f"x{facts['by_bytes_with_context']:.2f} as much as bytes with context"
+        + ("" if flat is None else f"; slowest context over fastest at batch {FLAT_BATCH}: x{flat:.2f}")
+        + f". {'Holds' if facts['holds'] else 'Does not hold'} within x{tolerance:g}.\n",
+        highlight=False,
+    )
+
+
+def load_average() -> float | None:
+    """Return how many processes wanted a core in the last minute; None where nobody counts them."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", default=",".join(SIZES))
+    parser.add_argument("--batches", default="1,4,16,64,256,512")
+    parser.add_argument("--contexts", default="128,512,2048,4096")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tolerance", type=float, default=1.15)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    random.seed(0)
+    rows: list[Cell] = []
+    verdicts = []
+    for family in arguments.families.split(","):
+        cells = measure(family, arguments)
+        rows += cells
+        verdicts.append(verdict(cells, arguments.tolerance))
+        if not arguments.json:
+            show(cells, verdicts[-1], arguments.tolerance)
+    if arguments.json:
+        facts = {"arguments": vars(arguments), "threads": torch.get_num_threads(), "load_average": load_average()}
+        print(json.dumps(facts | {"cells": [asdict(cell) for cell in rows], "verdicts": verdicts}))
+
+
+if __name__ == "__main__":
+    main()

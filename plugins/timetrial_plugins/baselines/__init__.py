@@ -1,0 +1,1 @@
+"""Engines that others use, to be timed beside the project's own."""
