@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test lint format bench bench-gpu docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/timetrial demo
@@ -24,7 +24,12 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/grading.py
+
+# On a machine with a CUDA device: its tests, its kernels, and the paper's grid with random weights (docs/gpu.md).
+bench-gpu: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate_cli.py

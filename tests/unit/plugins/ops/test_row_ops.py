@@ -1,0 +1,74 @@
+"""Norms, gated products and draws are the reference's."""
+
+import pytest
+import torch
+
+from timetrial_plugins.ops.reference import REFERENCE
+from timetrial_plugins.ops.step_ops import NormWeights
+
+VOCABULARIES = [1, 7, 4096, 4097, 12300]
+
+
+@pytest.mark.parametrize("width", [2048, 3072, 5])
+@pytest.mark.parametrize("scales_first", [True, False])
+@pytest.mark.parametrize("adds", [True, False])
+def test_a_residual_is_added_in_place_and_normed(kernels, draws, assert_close, width, scales_first, adds):
+    hidden, added = draws.normal(3, width), draws.normal(3, width) if adds else None
+    weights = NormWeights(draws.normal(width), 1e-5, scales_first)
+    theirs = hidden.clone()
+    assert_close(kernels.add_norm(hidden, added, weights), REFERENCE.add_norm(theirs, added, weights))
+    assert torch.equal(hidden, theirs)
+
+
+@pytest.mark.parametrize("width", [8192, 1024, 5])
+def test_a_gated_product_is_the_references(kernels, draws, assert_close, width):
+    gate_and_up = draws.normal(2, 2 * width)
+    assert_close(kernels.gated_product(gate_and_up), REFERENCE.gated_product(gate_and_up))
+
+
+def drawn(ops, logits, temperature, *, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    streams = torch.randint(-(2**63), 2**63 - 1, (len(logits),), generator=generator)
+    positions = torch.randint(0, 5000, (len(logits),), generator=generator)
+    return ops.draw(logits, streams, positions, temperature)
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("temperature", [0.0, 0.6, 1.0, 3.0])
+def test_draws_are_those_of_the_sampler(kernels, make_draws, vocabulary, temperature):
+    logits = make_draws(torch.float32).normal(8, vocabulary, scale=4.0)
+    assert torch.equal(drawn(kernels, logits, temperature), drawn(REFERENCE, logits, temperature))
+
+
+def test_many_draws_are_those_of_the_sampler(kernels, make_draws):
+    logits = make_draws(torch.float32).normal(150, 300, scale=2.0)
+    found = drawn(kernels, logits, 1.0, seed=1)
+    assert torch.equal(found, drawn(REFERENCE, logits, 1.0, seed=1))
+    assert len(found.unique()) > 60
+
+
+def test_of_equally_likely_tokens_greedy_takes_the_lowest(kernels):
+    logits = torch.zeros(2, 9000)
+    logits[1, [5000, 4100, 8999]] = 1
+    assert drawn(kernels, logits, 0.0).tolist() == [0, 4100]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # of the interpreter's numpy
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_give_no_token(kernels, temperature):
+    logits = torch.zeros(5, 5000)
+    logits[0, 4500] = torch.nan
+    logits[1, 3] = torch.inf
+    logits[2] = -torch.inf
+    logits[3, :4999] = -torch.inf
+    found = drawn(kernels, logits, temperature)
+    assert found.tolist() == drawn(REFERENCE, logits, temperature).tolist()
+    assert found[:4].tolist() == [-1, -1, -1, 4999] and found[4] >= 0
+
+
+def test_a_token_without_probability_is_never_drawn(kernels):
+    logits = torch.full((30, 4100), -torch.inf)
+    logits[:, [17, 4097]] = torch.tensor([0.0, 1.0])
+    found = drawn(kernels, logits, 1.0)
+    assert set(found.tolist()) == {17, 4097}
+    assert torch.equal(found, drawn(REFERENCE, logits, 1.0))
