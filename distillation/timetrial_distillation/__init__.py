@@ -1,1 +1,1 @@
-"""Recipes that make models: training from scratch now, distillation of students next."""
+"""Recipes that make models: training from scratch, distillation of students in stages, fine-tuning."""

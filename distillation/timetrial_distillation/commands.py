@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from timetrial.clock import MonotonicClock
+from timetrial_distillation.prepare_command import prepare
+from timetrial_distillation.stage_commands import finetune, mamba_in_llama, mohawk
 
 if TYPE_CHECKING:
     from timetrial_distillation.pretrain import PretrainConfig, PretrainResult
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 @click.group()
 def distill() -> None:
     """Train models by named recipes."""
+
+
+for command in (prepare, mohawk, mamba_in_llama, finetune):
+    distill.add_command(command)
 
 
 @distill.command()

@@ -1,87 +1,25 @@
-"""The training loop: gradient steps, schedule, log and checkpoints. It does not know what is being learned.
+"""The training loop: steps, log, checkpoints, interruptions. It does not know what is being learned.
 
-Everything random or ordered is a function of the step number, and the state is saved whole, so a run that was stopped
-and resumed is the run that was not, bit for bit on a CPU with the same number of threads.
-
-Shapes: B examples, T tokens.
+Everything ordered is a function of the step number and nothing is random, so a run that was stopped and resumed is the
+run that was not, bit for bit on a CPU with the same numbers of processes and threads.
 """
 
 from __future__ import annotations
 
-import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, Protocol
 
 import jsonlines
-import torch
 
 from timetrial.clock import Clock
-from timetrial.error import TimetrialError, UsageError
-from timetrial_distillation.checkpoint import TrainingState, load_state, save_state
-from timetrial_distillation.schedule import Schedule
-
-IGNORED = -100
-"""The label of places where nothing is to be learned; PyTorch's own default."""
+from timetrial_distillation.checkpoint import CheckpointFolder, TrainingState
+from timetrial_distillation.interruption import InterruptedTraining, deferred_interruption
+from timetrial_distillation.trainer import Job, Outcome, Trainer
+from timetrial_distillation.world import World
 
 LOG_NAME = "log.jsonl"
-
-
-class Batch(NamedTuple):
-    """Examples that go through the model together."""
-
-    tokens: torch.Tensor
-    """(B, T) int64 inputs, padded on the right."""
-    labels: torch.Tensor
-    """(B, T) int64, the token to predict at each place, or IGNORED."""
-    num_tokens: int
-    """Inputs without the padding."""
-
-
-class Objective(Protocol):
-    """What is learned, and from which data."""
-
-    def batches(self, step: int) -> Sequence[Batch]:
-        """Return the batches of one step, a function of `step` alone; their gradients are summed."""
-        ...
-
-    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Return the loss summed over the labels of the batch."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoopConfig:
-    """How the weights are moved: AdamW with decoupled decay of matrices only, clipping, a schedule."""
-
-    num_steps: int
-    learning_rate: float
-    """At the schedule's peak."""
-    schedule: Schedule = field(default_factory=Schedule)
-    weight_decay: float = 0.1
-    """Of tensors with two or more dimensions; norms and biases do not decay."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-8
-    clip_norm: float = 1.0
-    checkpoint_every: int = 100
-    """Steps between checkpoints; one is also written at the end and on Ctrl-C."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that no run can have.
-
-        Raises:
-            UsageError: names the field.
-        """
-        for name in ("num_steps", "learning_rate", "clip_norm", "checkpoint_every"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected a positive number")
-        if self.weight_decay < 0:
-            raise UsageError(f"weight_decay is {self.weight_decay}; expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +28,7 @@ class StepLog:
 
     step: int
     loss: float
-    """Mean over the step's labels, in nats."""
+    """Mean over the step's units (places, tokens or rows, as the objective counts), over all processes."""
     learning_rate: float
     gradient_norm: float
     """Before clipping."""
@@ -99,137 +37,88 @@ class StepLog:
     tokens_seen: int
     """Inputs up to and including this step."""
     elapsed_s: float
-    """Training seconds up to and including this step, pauses left out."""
+    """Training seconds up to and including this step; pauses, checkpoints and evaluations left out."""
+    metrics: Mapping[str, float]
+    """Parts of the loss, such as each layer's."""
 
 
-class TrainingDivergedError(TimetrialError):
-    """The loss is no longer a number."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the loop takes from outside."""
+
+    clock: Clock
+    world: World
+    report: Callable[[StepLog], None] = lambda entry: None
+    """Called after every step, in the first process."""
+    evaluate: Callable[[TrainingState], None] = lambda state: None
+    """Called in every process when `evaluate_every` steps have been done, and not after the last one."""
+    evaluate_every: int = 0
+    """0: never."""
 
 
-def train(
-    model: torch.nn.Module,
-    objective: Objective,
-    config: LoopConfig,
-    folder: Path,
-    *,
-    clock: Clock,
-    report: Callable[[StepLog], None],
-) -> TrainingState:
-    """Train `model` in place up to `config.num_steps`, from the checkpoint in `folder` if there is one.
+def train(job: Job, folder: Path, surroundings: Surroundings) -> TrainingState:
+    """Train the job's student in place, from the checkpoint in `folder` if there is one.
 
-    `folder` gets checkpoint.pt and log.jsonl. `report` is called after every step. Ctrl-C finishes the step in
-    progress, saves, and then raises KeyboardInterrupt.
+    `folder` gets checkpoints and log.jsonl. Ctrl-C or SIGTERM, in any process, finishes the step in progress and saves.
 
     Returns:
         The final state, which is also saved.
 
     Raises:
         TrainingDivergedError: the loss became NaN or infinite; the last checkpoint is kept.
+        InterruptedTraining: after saving, when asked to stop.
+        CheckpointError: the checkpoint is damaged, or of another model.
     """
-    optimizer = make_optimizer(model, config)
-    state = load_state(folder, model, optimizer) or TrainingState()
-    _drop_log_after(folder / LOG_NAME, state.step)
-    with _deferred_interrupt() as is_interrupted:
-        with jsonlines.open(folder / LOG_NAME, "a", flush=True) as log:
-            while state.step < config.num_steps:
-                start_s = clock.now()
-                outcome = _advance(model, objective, optimizer, config, state.step)
-                state = state.after(outcome.num_tokens, clock.now() - start_s)
-                entry = StepLog(
-                    step=state.step,
-                    tokens_seen=state.tokens_seen,
-                    elapsed_s=round(state.elapsed_s, 3),
-                    **outcome._asdict(),
-                )
-                log.write({name: getattr(entry, name) for name in StepLog.__slots__})
-                report(entry)
-                is_last = state.step == config.num_steps or is_interrupted()
-                if is_last or state.step % config.checkpoint_every == 0:
-                    save_state(folder, model, optimizer, state)
-                if is_interrupted():
-                    raise KeyboardInterrupt
+    return run_loop(Trainer(job, surroundings.world), job, folder, surroundings)
+
+
+def run_loop(trainer: Trainer, job: Job, folder: Path, surroundings: Surroundings) -> TrainingState:
+    """Do what `train` does, with a trainer that is there already."""
+    world, clock = surroundings.world, surroundings.clock
+    checkpoints = CheckpointFolder(folder, world, job.execution.keep_last)
+    state = checkpoints.load(job.student, trainer.optimizer) or TrainingState()
+    if world.is_first:
+        cut_log(folder / LOG_NAME, state.step)
+    with deferred_interruption() as was_asked:
+        while state.step < job.loop.num_steps:
+            start_s = clock.now()
+            outcome = trainer.advance(state.step)
+            state = state.after(outcome.num_tokens, clock.now() - start_s)
+            if world.is_first:
+                entry = _entry(state, outcome)
+                with jsonlines.open(folder / LOG_NAME, "a") as log:
+                    log.write(asdict(entry))
+                surroundings.report(entry)
+            must_stop = world.total([was_asked()])[0] > 0
+            is_last = state.step == job.loop.num_steps
+            if is_last or must_stop or state.step % job.loop.checkpoint_every == 0:
+                checkpoints.save(job.student, trainer.optimizer, state)
+            if must_stop:
+                raise InterruptedTraining
+            if surroundings.evaluate_every and not is_last and state.step % surroundings.evaluate_every == 0:
+                surroundings.evaluate(state)
     return state
 
 
-def make_optimizer(model: torch.nn.Module, config: LoopConfig) -> torch.optim.AdamW:
-    """Return AdamW over all parameters that require gradients; only matrices decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in parameters if p.ndim >= 2],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=config.epsilon,
-    )
-
-
-class _Outcome(NamedTuple):
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    num_tokens: int
-
-
-def _advance(
-    model: torch.nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.AdamW,
-    config: LoopConfig,
-    step: int,
-) -> _Outcome:
-    """Do one optimizer step. The gradient is that of the mean over all labels, however they are batched."""
-    batches = objective.batches(step)
-    num_labels = sum(int((batch.labels >= 0).sum()) for batch in batches)
-    learning_rate = config.learning_rate * config.schedule.multiplier(step, config.num_steps)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.zero_grad(set_to_none=True)
-    loss = 0.0
-    for batch in batches:
-        part = objective.loss(model, batch) / num_labels
-        part.backward()  # type: ignore[no-untyped-call]  # torch
-        loss += part.item()
-    if not math.isfinite(loss):
-        raise TrainingDivergedError(
-            f"the loss became {loss} at step {step + 1}, at a learning rate of {learning_rate:.3g}."
-            " Begin again in another output folder with a lower learning rate."
-        )
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    optimizer.step()
-    return _Outcome(loss, learning_rate, norm.item(), sum(b.num_tokens for b in batches))
-
-
-def _drop_log_after(path: Path, step: int) -> None:
-    """Cut the log to the steps that the checkpoint contains: later ones will be done again."""
+def cut_log(path: Path, step: int) -> None:
+    """Cut a log to the lines of the steps that a checkpoint contains: later ones will be done again."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join(lines[:step]), encoding="utf-8")
+    kept = [line for line in path.read_bytes().splitlines(keepends=True) if _is_kept(line, step)]
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(b"".join(kept))
+    partial.replace(path)
 
 
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a flag; a second one interrupts at once.
+def _is_kept(line: bytes, step: int) -> bool:
+    """Whether a line is whole, which the last one of a killed process need not be, and not of a later step."""
+    return line.endswith(b"\n") and json.loads(line)["step"] <= step
 
-    Outside the main thread, where Python delivers no signals, nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    previous = signal.getsignal(signal.SIGINT)
-    pressed = threading.Event()
 
-    def remember(number: int, frame: FrameType | None) -> Any:  # Any: signal handlers return what they like
-        pressed.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def _entry(state: TrainingState, outcome: Outcome) -> StepLog:
+    return StepLog(
+        step=state.step,
+        tokens_seen=state.tokens_seen,
+        elapsed_s=round(state.elapsed_s, 3),
+        **outcome._asdict(),
+    )

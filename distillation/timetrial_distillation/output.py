@@ -31,23 +31,34 @@ def prepare_output(out: Path, config: Json, *, resume: bool) -> Path:
         ConfigMismatchError: the run in it was made with another config.
         CheckpointError: its config is damaged.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"the output folder {out} is a file. Choose another name.")
-    is_used = out.exists() and any(out.iterdir())
     folder = out / TRAINING_FOLDER
+    claim_folder(out, folder, config, resume=resume)
+    return folder
+
+
+def claim_folder(used: Path, folder: Path, config: Json, *, resume: bool) -> None:
+    """Make the training folder `folder`, in or beside `used`, or check that it is that of the run to resume.
+
+    Raises:
+        UsageError: `used` is a file, or has files and `resume` is off or finds no run in `folder`.
+        ConfigMismatchError: the run in it was made with another config.
+        CheckpointError: its config is damaged.
+    """
+    if used.exists() and not used.is_dir():
+        raise UsageError(f"the output folder {used} is a file. Choose another name.")
+    is_used = used.exists() and any(used.iterdir())
     stored = folder / "config.json"
     if is_used and not resume:
         raise UsageError(
-            f"the output folder {out} is not empty. Choose another one, or pass --resume to go on with the run in it."
+            f"the output folder {used} is not empty. Choose another one, or pass --resume to go on with the run in it."
         )
     if is_used and not stored.exists():
-        raise UsageError(f"{out} holds no training run to resume: {stored} is missing.")
+        raise UsageError(f"{used} holds no training run to resume: {stored} is missing.")
     wanted = json.loads(json.dumps(config))
     if is_used:
-        _refuse_difference(_read_json(stored), wanted, stored)
+        refuse_difference(read_json(stored), wanted, stored)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(stored, wanted)
-    return folder
 
 
 def export_model(model: Llama, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -69,7 +80,12 @@ def write_json(path: Path, data: Json) -> None:
     partial.replace(path)
 
 
-def _read_json(path: Path) -> Json:
+def read_json(path: Path) -> Json:
+    """Read a JSON file.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
     try:
         data: Json = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -77,7 +93,12 @@ def _read_json(path: Path) -> Json:
     return data
 
 
-def _refuse_difference(stored: Json, wanted: Json, path: Path) -> None:
+def refuse_difference(stored: Json, wanted: Json, path: Path) -> None:
+    """Refuse to go on with what was begun under another config.
+
+    Raises:
+        ConfigMismatchError: names every value that differs.
+    """
     before, now = _flatten(stored), _flatten(wanted)
     changes = [
         f"{name}: {before.get(name)} before, {now.get(name)} now"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from timetrial.hookspec import hookimpl
-from timetrial.protocol import CommandSpec
+from timetrial.spec import CommandSpec
 
 if TYPE_CHECKING:
     import click

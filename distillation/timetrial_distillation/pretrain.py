@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,13 @@ import torch
 from timetrial.clock import Clock
 from timetrial.error import RunError, UsageError
 from timetrial_distillation.checkpoint import TrainingState
-from timetrial_distillation.loop import LOG_NAME, LoopConfig, StepLog, train
+from timetrial_distillation.loop import LOG_NAME, StepLog, Surroundings, train
+from timetrial_distillation.objectives.end_to_end import EndToEnd
+from timetrial_distillation.objectives.token_loss import TokenLoss
 from timetrial_distillation.output import export_model, prepare_output, write_json
-from timetrial_distillation.solutions import SolutionObjective, SolutionStream
+from timetrial_distillation.solutions import SolutionRows, SolutionStream
+from timetrial_distillation.trainer import Execution, Job, LoopConfig
+from timetrial_distillation.world import World
 from timetrial_plugins.models.llama import Llama, LlamaConfig
 from timetrial_plugins.nutshell.tokenizer import MAX_LENGTH, load_tokenizer, write_tokenizer
 
@@ -92,8 +97,7 @@ def pretrain(
         write_tokenizer(out)
         tokenizer = load_tokenizer(out)
         model = build_model(config, len(tokenizer))
-        objective = SolutionObjective(config.stream, tokenizer)
-        state = train(model, objective, config.loop, folder, clock=clock, report=report)
+        state = train(_job(config, model, out), folder, Surroundings(clock=clock, world=World(), report=report))
         export_model(model, tokenizer, out)
         result = _result(model, folder, state)
         write_json(out / "training.json", {"config": asdict(config), "result": asdict(result)})
@@ -122,6 +126,18 @@ def build_model(config: PretrainConfig, vocab_size: int) -> Llama:
     )
     model.initialise(torch.Generator().manual_seed(config.seed))
     return model
+
+
+def _job(config: PretrainConfig, model: Llama, out: Path) -> Job:
+    stream = config.stream
+    return Job(
+        student=model,
+        objective=EndToEnd(token_loss=TokenLoss(kl_weight=0.0)),
+        source=SolutionRows(stream, out),
+        batch_rows=stream.batch_examples,
+        loop=config.loop,
+        execution=Execution(micro_rows=math.ceil(stream.batch_examples / stream.num_batches)),
+    )
 
 
 def _result(model: Llama, folder: Path, state: TrainingState) -> PretrainResult:

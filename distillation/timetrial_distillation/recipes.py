@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from timetrial.error import UnknownNameError
-from timetrial_distillation.loop import LoopConfig
 from timetrial_distillation.pretrain import LlamaSize, PretrainConfig
 from timetrial_distillation.schedule import Schedule
 from timetrial_distillation.solutions import SolutionStream
+from timetrial_distillation.trainer import LoopConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

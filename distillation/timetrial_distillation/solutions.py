@@ -1,22 +1,26 @@
-"""What the nutshell's models learn: to continue the chat prompt of a problem with its worked solution.
+"""What the nutshell's teacher learns: to continue the chat prompt of a problem with its worked solution.
 
-The prompt itself is not learned. Shapes: B examples, T tokens.
+A row is one problem with its solution; the prompt itself is not learned. Rows come in lots of a step's size, each lot
+sorted by length, so that micro-batches pad little. Unlike `data.generated` there is a curriculum and no packing.
+Shapes: B rows, T tokens.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from timetrial.error import UsageError
-from timetrial_distillation.loop import IGNORED, Batch
+from timetrial_distillation.data.rows import IGNORED, Rows
 from timetrial_plugins.nutshell.generator import LEVELS, NutshellProblem, training_problem
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from timetrial_plugins.nutshell.tokenizer import MAX_LENGTH, load_tokenizer
+from timetrial_registry.digest import tokenizer_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,44 +54,60 @@ class SolutionStream:
         return training_problem(self.seed, index, highest)
 
 
-class SolutionObjective:
-    """Cross-entropy of the solution's tokens, given the problem. Step s takes the s-th lot of the stream."""
+class _Example(NamedTuple):
+    tokens: list[int]  # (T,)
+    labels: list[int]  # (T,)
 
-    def __init__(self, stream: SolutionStream, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Read the problems of `stream` through `tokenizer`."""
+
+class SolutionRows:
+    """The stream as a source of rows, each as long as the longest that is asked for with it."""
+
+    def __init__(self, stream: SolutionStream, folder: Path) -> None:
+        """Read the problems of `stream` through the tokenizer in `folder`."""
         self._stream = stream
-        self._tokenizer = tokenizer
+        self._tokenizer = load_tokenizer(folder)
+        self._lot = lru_cache(2)(self._encode_lot)
+        self.tokenizer_digest = tokenizer_digest(folder)
+        """Digest of the tokenizer's files."""
 
-    def batches(self, step: int) -> list[Batch]:
-        """Return the step's examples, sorted by length and cut into batches of about equal numbers."""
-        num_examples, num_batches = self._stream.batch_examples, self._stream.num_batches
-        places = range(step * num_examples, (step + 1) * num_examples)
-        examples = sorted((self._encode(self._stream.problem(index)) for index in places), key=lambda e: len(e[0]))
-        bounds = [i * num_examples // num_batches for i in range(num_batches + 1)]
-        return [self._pad(examples[bounds[i] : bounds[i + 1]]) for i in range(num_batches)]
+    @property
+    def length(self) -> int:
+        """Tokens that no row has more of."""
+        return MAX_LENGTH
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Return the summed cross-entropy over the labels."""
-        logits = model.logits(batch.tokens)  # type: ignore[operator]  # every family has it
-        return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+    @property
+    def digest(self) -> str:
+        """Digest of the stream's choices, of its first lot, and of the tokenizer."""
+        parts = [asdict(self._stream), self._lot(0), self.tokenizer_digest]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _encode(self, problem: NutshellProblem) -> tuple[list[int], list[int]]:
-        """Return the inputs and the labels of one example, (T,) each."""
+    def rows(self, start: int, count: int) -> Rows:
+        """Return the global rows `start` to `start + count - 1`."""
+        size = self._stream.batch_examples
+        return self._pad([self._lot(place // size)[place % size] for place in range(start, start + count)])
+
+    def _encode_lot(self, lot: int) -> list[_Example]:
+        size = self._stream.batch_examples
+        examples = [self._encode(self._stream.problem(index)) for index in range(lot * size, (lot + 1) * size)]
+        return sorted(examples, key=lambda example: len(example.tokens))
+
+    def _encode(self, problem: NutshellProblem) -> _Example:
         chat = [{"role": "user", "content": problem.text}]
         prompt = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         chat.append({"role": "assistant", "content": problem.solution})
         whole = self._tokenizer.apply_chat_template(chat, tokenize=False)
         num_prompt = len(self._tokenizer.encode(prompt, add_special_tokens=False))
         tokens = self._tokenizer.encode(whole, add_special_tokens=False)
-        return tokens[:-1], [IGNORED] * (num_prompt - 1) + tokens[num_prompt:]
+        return _Example(tokens[:-1], [IGNORED] * (num_prompt - 1) + tokens[num_prompt:])
 
-    def _pad(self, examples: Sequence[tuple[list[int], list[int]]]) -> Batch:
-        length = max(len(tokens) for tokens, _ in examples)
+    def _pad(self, examples: Sequence[_Example]) -> Rows:
+        length = max((len(example.tokens) for example in examples), default=0)
+        pads = [length - len(example.tokens) for example in examples]
         pad = self._tokenizer.pad_token_id
-        return Batch(
-            tokens=torch.tensor([tokens + [pad] * (length - len(tokens)) for tokens, _ in examples]),
-            labels=torch.tensor([labels + [IGNORED] * (length - len(labels)) for _, labels in examples]),
-            num_tokens=sum(len(tokens) for tokens, _ in examples),
+        return Rows(
+            tokens=torch.tensor([e.tokens + [pad] * n for e, n in zip(examples, pads, strict=True)]),
+            labels=torch.tensor([e.labels + [IGNORED] * n for e, n in zip(examples, pads, strict=True)]),
+            doc_ids=torch.tensor([[0] * (length - n) + [1] * n for n in pads]),
+            num_tokens=sum(len(e.tokens) for e in examples),
+            num_labels=sum(label != IGNORED for e in examples for label in e.labels),
         )

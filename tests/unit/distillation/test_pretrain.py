@@ -7,7 +7,6 @@ from safetensors.torch import load_file
 
 from timetrial.error import CheckpointError, ConfigMismatchError, RunError, UsageError
 from timetrial.testing.fake import FakeClock
-from timetrial_distillation.loop import LoopConfig
 from timetrial_distillation.pretrain import (
     LlamaSize,
     PretrainConfig,
@@ -15,6 +14,7 @@ from timetrial_distillation.pretrain import (
     pretrain,
 )
 from timetrial_distillation.solutions import SolutionStream
+from timetrial_distillation.trainer import LoopConfig
 from timetrial_plugins.models.llama import Llama, LlamaConfig
 from timetrial_plugins.nutshell.tokenizer import build_tokenizer, load_tokenizer
 

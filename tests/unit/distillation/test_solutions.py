@@ -2,7 +2,10 @@ import pytest
 import torch
 
 from timetrial.error import UsageError
-from timetrial_distillation.solutions import SolutionObjective, SolutionStream
+from timetrial_distillation.data.rows import IGNORED
+from timetrial_distillation.objectives.end_to_end import EndToEnd
+from timetrial_distillation.objectives.token_loss import TokenLoss
+from timetrial_distillation.solutions import SolutionRows, SolutionStream
 from timetrial_plugins.models.llama import Llama, LlamaConfig
 from timetrial_plugins.nutshell.generator import training_problem
 from timetrial_plugins.nutshell.tokenizer import load_tokenizer, write_tokenizer
@@ -19,61 +22,75 @@ TINY = LlamaConfig(
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
+def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer")
     write_tokenizer(path)
-    return load_tokenizer(path)
+    return path
 
 
-def test_the_solution_and_its_end_are_learned_and_the_prompt_is_not(tokenizer):
-    stream = SolutionStream(batch_examples=1, num_batches=1)
-    (batch,) = SolutionObjective(stream, tokenizer).batches(5)
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return load_tokenizer(folder)
+
+
+def problems_of(tokenizer, rows):
+    return sorted(tokenizer.decode(row).split("<|user|>")[1].split("<|end|>")[0] for row in rows.tokens)
+
+
+def test_the_solution_and_its_end_are_learned_and_the_prompt_is_not(folder, tokenizer):
+    rows = SolutionRows(SolutionStream(batch_examples=1, num_batches=1), folder).rows(5, 1)
     problem = training_problem(0, 5)
-    learned = batch.labels[0][batch.labels[0] >= 0].tolist()
+    learned = rows.labels[0][rows.labels[0] >= 0].tolist()
     assert tokenizer.decode(learned) == problem.solution + "<|end|>"
-    seen = tokenizer.decode(batch.tokens[0].tolist())
+    seen = tokenizer.decode(rows.tokens[0].tolist())
     assert seen == f"<|begin|><|user|>{problem.text}<|end|><|assistant|>{problem.solution}"
-    first = int((batch.labels[0] >= 0).nonzero()[0])
-    assert tokenizer.decode([int(batch.tokens[0, first])]) == "<|assistant|>"
+    first = int((rows.labels[0] >= 0).nonzero()[0])
+    assert tokenizer.decode([int(rows.tokens[0, first])]) == "<|assistant|>"
+    assert (rows.num_tokens, rows.num_labels) == (rows.tokens.numel(), len(learned))
 
 
-def test_labels_are_the_next_inputs(tokenizer):
-    for batch in SolutionObjective(SolutionStream(batch_examples=8), tokenizer).batches(0):
-        is_learned = (batch.labels[:, :-1] >= 0) & (batch.labels[:, 1:] >= 0)
-        assert torch.equal(batch.labels[:, :-1][is_learned], batch.tokens[:, 1:][is_learned])
+def test_labels_are_the_next_inputs(folder):
+    rows = SolutionRows(SolutionStream(batch_examples=8), folder).rows(0, 8)
+    is_learned = (rows.labels[:, :-1] >= 0) & (rows.labels[:, 1:] >= 0)
+    assert torch.equal(rows.labels[:, :-1][is_learned], rows.tokens[:, 1:][is_learned])
 
 
-def test_steps_take_the_stream_in_order_and_batches_waste_little(tokenizer):
-    stream = SolutionStream(batch_examples=32, num_batches=4)
-    objective = SolutionObjective(stream, tokenizer)
-    wanted = [training_problem(0, index).text for index in range(32, 64)]
-    batches = objective.batches(1)
-    rows = [row for batch in batches for row in batch.tokens]
-    texts = [tokenizer.decode(row).split("<|user|>")[1].split("<|end|>")[0] for row in rows]
-    assert sorted(texts) == sorted(wanted)
-    padded = sum(batch.tokens.numel() for batch in batches)
-    assert sum(batch.num_tokens for batch in batches) > 0.8 * padded
+def test_lots_take_the_stream_in_order_and_sorted_parts_waste_little(folder, tokenizer):
+    source = SolutionRows(SolutionStream(batch_examples=32), folder)
+    wanted = sorted(training_problem(0, index).text for index in range(32, 64))
+    parts = [source.rows(start, 8) for start in range(32, 64, 8)]
+    assert sorted(text for part in parts for text in problems_of(tokenizer, part)) == wanted
+    assert sum(part.num_tokens for part in parts) > 0.8 * sum(part.tokens.numel() for part in parts)
 
 
-def test_the_curriculum_raises_the_highest_level_evenly(tokenizer):
-    stream = SolutionStream(batch_examples=20, num_batches=1, easy_problems=100)
-    objective = SolutionObjective(stream, tokenizer)
+def test_rows_are_a_function_of_their_number_and_padding_is_a_document_of_its_own(folder):
+    source = SolutionRows(SolutionStream(batch_examples=4), folder)
+    together, alone = source.rows(2, 4), SolutionRows(SolutionStream(batch_examples=4), folder).rows(3, 1)
+    length = alone.tokens.shape[1]
+    assert torch.equal(together.tokens[1, :length], alone.tokens[0])
+    assert together.doc_ids[1].tolist() == [0] * length + [1] * (together.tokens.shape[1] - length)
+    assert (together.labels[1, length:] == IGNORED).all()
+
+
+def test_the_curriculum_raises_the_highest_level_evenly(folder, tokenizer):
+    source = SolutionRows(SolutionStream(batch_examples=20, num_batches=1, easy_problems=100), folder)
     for step in range(7):
         highest = min(step + 1, 5)
-        wanted = [training_problem(0, 20 * step + i, highest).text for i in range(20)]
-        (batch,) = objective.batches(step)
-        texts = [tokenizer.decode(row).split("<|user|>")[1] for row in batch.tokens]
-        assert sorted(text.split("<|end|>")[0] for text in texts) == sorted(wanted)
+        wanted = sorted(training_problem(0, 20 * step + i, highest).text for i in range(20))
+        assert problems_of(tokenizer, source.rows(20 * step, 20)) == wanted
 
 
-def test_padding_does_not_change_the_loss(tokenizer):
-    model = Llama(TINY)
-    totals = []
-    for num_batches in (1, 8):
-        objective = SolutionObjective(SolutionStream(batch_examples=8, num_batches=num_batches), tokenizer)
-        batches = objective.batches(0)
-        totals.append(sum(objective.loss(model, batch).item() for batch in batches))
-    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
+def test_padding_does_not_change_the_loss(folder):
+    model, objective = Llama(TINY), EndToEnd(token_loss=TokenLoss(kl_weight=0.0))
+    source = SolutionRows(SolutionStream(batch_examples=8), folder)
+    whole = objective.measure(model, source.rows(0, 8)).loss_sum.item()
+    parts = sum(objective.measure(model, source.rows(place, 1)).loss_sum.item() for place in range(8))
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_digest_is_that_of_the_choices(folder):
+    first, again, other = (SolutionRows(SolutionStream(seed=seed), folder).digest for seed in (1, 1, 2))
+    assert first == again != other
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from timetrial.error import CheckpointError
 from timetrial.record import Message, Prompt
@@ -78,3 +79,12 @@ def test_a_folder_without_tokenizer_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(CheckpointError, match=r"(?s)no usable tokenizer.*tokenizer\.json"):
         ChatTokenizer(tmp_path)
+
+
+def test_text_is_what_transformers_makes_of_the_tokens(write: Callable[..., ChatTokenizer]) -> None:
+    tokenizer = write()
+    wrapper = AutoTokenizer.from_pretrained(tokenizer.folder)
+    tokens = tokenizer.encode("It is 3 , and 4 . Isn't it ?")
+    for some in (tokens, [*tokens, *tokenizer.eos_ids, *tokens], tokens[:1], []):
+        expected = wrapper.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert tokenizer.decode(some) == expected
