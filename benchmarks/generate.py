@@ -6,9 +6,11 @@ same size, for scale. End to end: 64 completions of each of some problems end wh
 length; only tokens up to the end count. The random Llama ends by chance (four of its tokens do), so that lengths spread
 as those of real models do; the completions of a problem by the shipped model have nearly the same length. A repeat is
 the whole call, the reading of the prompt included; medians are compared. "outside" is the share of the engine's seconds
-that are not spent in the model.
+that are not spent in the model. "step" is the median of the engine's decode steps as `timetrial time` measures them,
+each sequence with a copy of the prompt, and "floor" how much of it the floor is, by the bytes and operations of a step
+at the rates measured here first (docs/timing.md).
 Usage: python benchmarks/generate.py [--families llama,llamba,mamba_in_llama] [--batches 1,16,64,256]
-       [--prompt-tokens 128] [--new-tokens 128] [--problems 4] [--repeats 3] [--json]
+       [--prompt-tokens 128] [--new-tokens 128] [--problems 4] [--repeats 3] [--dtype float32] [--compile] [--json]
 """
 
 from __future__ import annotations
@@ -30,14 +32,17 @@ from rich.table import Table
 
 import timetrial_plugins
 from timetrial.clock import MonotonicClock
-from timetrial.protocol import LoadOptions, Request, Sampling
+from timetrial.floor import decode_cost
+from timetrial.protocol import Request, Sampling
+from timetrial.rates import MachineRates
 from timetrial.record import Message, Prompt
+from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.loading import load_model
-from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
+from timetrial_plugins.engine.model import EngineModel
+from timetrial_plugins.engine.roofline import measure_rates
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.saving import save_weights
-from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_plugins.nutshell.generator import test_problems
 from timetrial_plugins.nutshell.tokenizer import write_tokenizer
 
@@ -91,24 +96,15 @@ class Timed:
         return result
 
 
-def random_model(family: str, folder: Path, ends: frozenset[int] = frozenset()) -> EngineModel:
-    """Make a random model that tokens `ends` end, and write it; speed does not depend on what it has learnt."""
+def random_model(family: str, folder: Path, options: LoadOptions, ends: frozenset[int] = frozenset()) -> EngineModel:
+    """Write a random model that tokens `ends` end, and load it; speed does not depend on what it has learnt."""
     write_tokenizer(folder)
     vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     module: Any = BUILDERS[family](SIZES[family] | {"vocab_size": len(vocabulary)})  # Any: each family's own state
     module.initialise(torch.Generator().manual_seed(0))
     save_weights(module, folder)
-    return EngineModel(
-        LoadedCheckpoint(
-            family=family,
-            folder=folder,
-            module=module.eval(),
-            tokenizer=ChatTokenizer(folder),
-            eos_ids=ends,
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-        )
-    )
+    model = load_model(folder, options, family=family, build=BUILDERS[family])
+    return EngineModel(replace(model._checkpoint, eos_ids=ends))
 
 
 def run_ours(model: EngineModel, prompts: list[Prompt], batch: int, sampling: Sampling) -> int:
@@ -161,12 +157,28 @@ def compare(timed: Timed, ours: Callable[[], int], theirs: Side | None, repeats:
     return row | {"peer": medians["peer"], "ratio": medians["timetrial"] / medians["peer"], "against": theirs.name}
 
 
+def decode_steps(
+    model: EngineModel, batch: int, rates: MachineRates, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """Return the median milliseconds of a decode step, and the share of it that is its floor."""
+    clock, shape = MonotonicClock(), (batch, arguments.prompt_tokens, arguments.new_tokens)
+    times = [model.decode_timing(*shape, clock=clock, seed=0).decode_s for _ in range(arguments.repeats + 1)][1:]
+    floor_s = decode_cost(model, *shape, rates).floor_s
+    assert floor_s is not None
+    return {
+        "step_ms": 1e3 * statistics.median(times) / arguments.new_tokens,
+        "floor": floor_s / statistics.median(times),
+    }
+
+
 def fixed_length(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a row for each family and batch."""
     sampling = Sampling(temperature=1.0, max_tokens=arguments.new_tokens)
+    options = options_of(arguments)
+    rates = measure_rates(options, MonotonicClock())
     for family in arguments.families.split(","):
         with tempfile.TemporaryDirectory() as name:
-            model = random_model(family, Path(name))
+            model = random_model(family, Path(name), options)
             if family == "llama":
                 peer = transformers.LlamaForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
             else:
@@ -177,19 +189,17 @@ def fixed_length(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             ours = partial(run_ours, model, [prompt], batch, sampling)
             theirs = Side(type(peer).__name__, partial(run_theirs, peer, [tokens], batch, sampling))
             is_slow = family != "llama" and batch > MOST_MAMBA2_ROWS
-            yield {"case": family, "batch": batch} | compare(
-                timed, ours, None if is_slow else theirs, arguments.repeats
-            )
+            rate = compare(timed, ours, None if is_slow else theirs, arguments.repeats)
+            yield {"case": family, "batch": batch} | rate | decode_steps(model, batch, rates, arguments)
 
 
 def end_to_end(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a row for the random Llama, whose lengths spread widely, and one for the shipped model, whose do not."""
     sampling = Sampling(temperature=1.0, max_tokens=4 * arguments.new_tokens)
     with tempfile.TemporaryDirectory() as name:
-        model = random_model("llama", Path(name), ENDS)
+        model = random_model("llama", Path(name), options_of(arguments), ENDS)
         yield {"case": "ends by chance"} | sample_all(model, name, sorted(ENDS), sampling, arguments)
-    options = LoadOptions(device="cpu", dtype="float32")
-    model = load_model(SHIPPED, options, family="llama", build=BUILDERS["llama"])
+    model = load_model(SHIPPED, options_of(arguments), family="llama", build=BUILDERS["llama"])
     yield {"case": "shipped model"} | sample_all(model, SHIPPED, [5], replace(sampling, temperature=0.8), arguments)
 
 
@@ -205,6 +215,11 @@ def sample_all(
     ours = partial(run_ours, model, prompts, COMPLETIONS, sampling)
     theirs = Side(type(peer).__name__, partial(run_theirs, peer, tokens, COMPLETIONS, sampling, ends))
     return {"batch": COMPLETIONS} | compare(Timed(model._module), ours, theirs, arguments.repeats)
+
+
+def options_of(arguments: argparse.Namespace) -> LoadOptions:
+    """Return how the engine loads its models."""
+    return LoadOptions(device="cpu", dtype=arguments.dtype, compile=arguments.compile)
 
 
 def prompt_of(model: EngineModel, num_tokens: int) -> tuple[Prompt, list[int]]:
@@ -226,6 +241,8 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--problems", type=int, default=4, help="of the end-to-end case; 0 leaves it out")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", default="float32", help="of the engine; the peer stays in float32")
+    parser.add_argument("--compile", action="store_true", help="of the engine")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = list(fixed_length(arguments)) if arguments.families else []
@@ -247,6 +264,8 @@ def show(rows: list[dict[str, Any]], threads: int) -> None:
         "peer": ",.0f",
         "ratio": ".2f",
         "outside": ".1%",
+        "step_ms": ".2f",
+        "floor": ".0%",
         "against": "",
     }
     table = Table(*forms, title="tokens per second", caption=f"{threads} threads")

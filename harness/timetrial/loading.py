@@ -209,7 +209,13 @@ def _identity(version: Version) -> dict[str, Any]:  # Any: JSON-ready
 
 
 def load_model(
-    ref: str, *, device: str = "auto", dtype: str = "auto", state_dtype: str = "auto", compile: bool = False
+    ref: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    state_dtype: str = "auto",
+    compile: bool = False,
+    kernels: str = "auto",
 ) -> Model:
     """Load a model by name, folder, Hub id or version of a registry.
 
@@ -220,17 +226,24 @@ def load_model(
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
+        kernels: of steps on an accelerator: auto, triton, pytorch or eager.
 
     Raises:
         UnknownNameError: no such model.
         CheckpointError: the checkpoint cannot be found, fetched or fitted.
     """
-    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile)
+    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile, kernels=kernels)
     return locate_model(ref, open_catalog()).load(options)
 
 
 def random_model(
-    ref: str, *, device: str = "auto", dtype: str = "auto", state_dtype: str = "auto", compile: bool = False
+    ref: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    state_dtype: str = "auto",
+    compile: bool = False,
+    kernels: str = "auto",
 ) -> Model:
     """Build the configuration of a name, folder or Hub id with random weights, to time it; it generates nothing.
 
@@ -240,11 +253,12 @@ def random_model(
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
+        kernels: of steps on an accelerator: auto, triton, pytorch or eager.
 
     Raises:
         UnknownNameError: no such model.
         CheckpointError: the config cannot be found, fetched or built.
         UsageError: it does not fit the memory of the device.
     """
-    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile)
+    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile, kernels=kernels)
     return find_configuration(ref, open_catalog()).load(options)

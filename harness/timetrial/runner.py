@@ -141,7 +141,11 @@ class _Stages:
         self._folder, self._plan, self._surroundings = folder, plan, surroundings
         config = plan.config
         self._options = LoadOptions(
-            device=config.device, dtype=config.dtype, state_dtype=config.state_dtype, compile=config.compile
+            device=config.device,
+            dtype=config.dtype,
+            state_dtype=config.state_dtype,
+            compile=config.compile,
+            kernels=config.kernels,
         )
         self._loaded: tuple[str, Model] | None = None
 

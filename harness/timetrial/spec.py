@@ -30,6 +30,8 @@ class LoadOptions:
     """Of recurrent states: auto (float32) or bfloat16, which is smaller and loses digits with every step."""
     compile: bool = False
     """Compile the parts of a decode step that gain by it, on their first use."""
+    kernels: str = "auto"
+    """What steps on an accelerator are made of: auto (the best that works), triton, pytorch, or eager."""
     tokenizer: Path | None = None
     """Folder of the tokenizer files to use if the checkpoint brings none."""
 

@@ -26,6 +26,12 @@ _MODEL_HELP = "Checkpoint names (`timetrial models`), versions of the registry (
 _hardware = options(
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."),
+    click.option(
+        "--kernels",
+        default="auto",
+        show_default=True,
+        help="Of steps on an accelerator: auto (the best that works), triton, pytorch (both as CUDA graphs), or eager.",
+    ),
     click.option("--state-dtype", default="auto", show_default=True, help="Of recurrent states: auto or bfloat16."),
     click.option("--compile", is_flag=True, help="Compile the parts of a decode step that gain by it."),
 )
@@ -140,6 +146,7 @@ def time(**flags: Any) -> None:  # Any: click passes every option by name
         dtype=flags["dtype"],
         state_dtype=flags["state_dtype"],
         compile=flags["compile"],
+        kernels=flags["kernels"],
     )
     execute(config, flags["out"], as_json=flags["as_json"], quiet=flags["quiet"])
 
@@ -170,7 +177,7 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
     fields |= given | lists
     tasks = flatten(flags["tasks"])
     graders = ("grader", "second_opinion")
-    speed = ("batch_size", "device", "dtype", "state_dtype", "compile")
+    speed = ("batch_size", "device", "dtype", "state_dtype", "compile", "kernels")
     direct = ("seed", "limit", "reward_model", "reduction", "budget_s", *speed, *graders)
     return RunConfig(
         models=flatten(flags["models"]),

@@ -1,14 +1,13 @@
 """The sequences decoded together: their memory, and the step that draws and reads one token for all of them.
 
-Everything a step touches is a static tensor on the device. `advance` is what is timed, and the seam for whatever makes
-it faster.
+`advance` is what is timed. `DecodeBatch` calls the module's own steps; what runs them on an accelerator is `device`.
 Shapes: R rows allocated, B rows in use, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,13 +16,15 @@ from timetrial_plugins.engine.sampler import Sampler, uniforms
 from timetrial_plugins.models.interface import CausalModule, DecodeState
 
 _NUMBERS_AHEAD = 16  # steps whose random numbers are made at once: a dozen operations, on one number a row or more
-_LEAST_SHARERS = 8  # measured: 4 rows are faster with copies of their prompt, 8 are as fast, 16 are slower
+LEAST_SHARERS = 8  # measured: 4 rows are faster with copies of their prompt, 8 to 12 are as fast, 16 are slower
 
 
 class PrefilledPrompt(NamedTuple):
     """A prompt that has been read once, ready to be shared by its completions."""
 
     state: DecodeState
+    row: int
+    """Which row of the state it is."""
     logits: Tensor  # (1, V) after the prompt
 
 
@@ -34,8 +35,40 @@ class Move(NamedTuple):
     target: int
 
 
+class Batch(Protocol):
+    """Rows that are decoded together, whatever runs their steps; the first `size` are in use."""
+
+    @property
+    def size(self) -> int:
+        """Rows in use."""
+
+    def prefill(self, tokens: Sequence[int]) -> PrefilledPrompt:
+        """Read a prompt, once, whatever the number of its completions."""
+
+    def prefill_together(self, prompts: Sequence[Sequence[int]]) -> list[PrefilledPrompt]:
+        """Read prompts of one length at once."""
+
+    def prepare(self, rows: int, first: int, last: int) -> None:
+        """Do what the steps of `rows` rows of `first` to `last` tokens need once, so that none of them pays for it.
+
+        No row is in use.
+        """
+
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
+        """Add one completion of the prompt for each stream of random numbers."""
+
+    def advance(self) -> Tensor:
+        """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
+
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+        """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
+
+        `spoilt` are those among the dropped whose memory may hold values that are not numbers.
+        """
+
+
 class DecodeBatch:
-    """Rows that are decoded together; the first `size` are in use."""
+    """Rows whose steps are the module's own."""
 
     # Any: each family has its own kind of state, and only the family looks into it
     def __init__(
@@ -62,19 +95,24 @@ class DecodeBatch:
 
     def prefill(self, tokens: Sequence[int]) -> PrefilledPrompt:
         """Read a prompt, once, whatever the number of its completions."""
-        with torch.inference_mode():
-            state = self._module.init_state(1, len(tokens))
-            logits = self._module.prefill(torch.tensor([tokens], device=self._device), state)
-        return PrefilledPrompt(state, logits)
+        (prompt,) = self.prefill_together([tokens])
+        return prompt
+
+    def prefill_together(self, prompts: Sequence[Sequence[int]]) -> list[PrefilledPrompt]:
+        """Read prompts of one length at once."""
+        return read_prompts(self._module, prompts, self._device)
+
+    def prepare(self, rows: int, first: int, last: int) -> None:
+        """Do nothing: each of these steps is an ordinary call."""
 
     def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
         """Add one completion of the prompt for each stream of random numbers."""
         with torch.inference_mode():
             start, stop = self.size, self.size + len(streams)
-            if self._shares_prompts and len(streams) >= _LEAST_SHARERS:
-                self._state.share(prompt.state, len(streams))
+            if self._shares_prompts and len(streams) >= LEAST_SHARERS:
+                self._state.share(prompt.state, len(streams), prompt.row)
             else:
-                self._state.append(prompt.state, len(streams))
+                self._state.append(prompt.state, len(streams), prompt.row)
             self._streams[start:stop] = torch.tensor(streams, dtype=torch.int64)
             self._counts[start:stop] = 0
             self._columns = []
@@ -100,10 +138,7 @@ class DecodeBatch:
 
         `spoilt` are those among the dropped whose memory may hold values that are not numbers.
         """
-        size = self.size - len(rows)
-        holes = sorted(row for row in rows if row < size)
-        fillers = (row for row in range(size, self.size) if row not in rows)
-        moves = [Move(source, target) for target, source in zip(holes, fillers, strict=True)]
+        size, moves = self.size - len(rows), closing_moves(self.size, rows)
         with torch.inference_mode():
             if spoilt:
                 self._state.wipe(torch.tensor(sorted(spoilt), device=self._device))
@@ -115,3 +150,22 @@ class DecodeBatch:
             self._logits = self._logits[:size]
             self._columns = []
         return moves
+
+
+# Any: each family has its own kind of state
+def read_prompts(
+    module: CausalModule[Any], prompts: Sequence[Sequence[int]], device: torch.device
+) -> list[PrefilledPrompt]:
+    """Read prompts of one length at once."""
+    with torch.inference_mode():
+        state = module.init_state(len(prompts), len(prompts[0]))
+        logits = module.prefill(torch.tensor(prompts, device=device), state)
+    return [PrefilledPrompt(state, row, logits[row : row + 1]) for row in range(len(prompts))]
+
+
+def closing_moves(size: int, dropped: Collection[int]) -> list[Move]:
+    """Return which of the last of `size` rows take the places of dropped ones, so that those left are the first."""
+    left = size - len(dropped)
+    holes = sorted(row for row in dropped if row < left)
+    fillers = (row for row in range(left, size) if row not in dropped)
+    return [Move(source, target) for target, source in zip(holes, fillers, strict=True)]

@@ -1,7 +1,8 @@
 """The decode loop: prompts in, completions out, in whatever batch; it knows no family and no text but stop strings.
 
-Each distinct prompt is read once. Rows leave the batch when they are finished, and waiting completions take their
-places. The host looks at the rows every few steps only; what a row drew past its end is thrown away.
+Each distinct prompt is read once, and those of one length that can begin at once together. Rows leave the batch when
+they are finished, and waiting completions take their places. The host looks at the rows every few steps only; what a
+row drew past its end is thrown away.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import torch
 
 from timetrial.protocol import Tokenizer
 from timetrial.record import Finish
-from timetrial_plugins.engine.batch import DecodeBatch, PrefilledPrompt
+from timetrial_plugins.engine.batch import Batch, PrefilledPrompt
 from timetrial_plugins.engine.stop import StopStrings
+
+_MOST_PROMPT_TOKENS = 8192  # read at once: what is made of them on the way takes memory
 
 
 class Sample(NamedTuple):
@@ -47,6 +50,15 @@ class Decoded:
     finish: Finish
     num_tokens: int
     error: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class _Waiting:
+    """A job some of whose completions have not begun."""
+
+    job: PromptJob
+    prompt: PrefilledPrompt | None = None
+    num_begun: int = 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -85,6 +97,8 @@ class Ending:
     def _end(self, row: _Row, num_new: int) -> tuple[int, Finish | None]:
         """Return how many tokens are text, and why there are no more."""
         tokens = row.tokens
+        if len(tokens) < row.limit and self._enders.isdisjoint(tokens[-num_new:]):
+            return len(tokens), None
         for position in range(len(tokens) - num_new, min(len(tokens), row.limit)):
             if tokens[position] in self._enders:
                 return position, "error" if tokens[position] == -1 else "stop"
@@ -94,18 +108,16 @@ class Ending:
 class DecodeLoop:
     """Runs jobs through a batch."""
 
-    def __init__(self, batch: DecodeBatch, ending: Ending, max_rows: int, steps_per_look: int) -> None:
+    def __init__(self, batch: Batch, ending: Ending, max_rows: int, steps_per_look: int) -> None:
         """Keep up to `max_rows` rows in `batch`, and look at what they drew every `steps_per_look` steps."""
         self._batch, self._ending = batch, ending
         self._max_rows, self._steps_per_look = max_rows, steps_per_look
         self._rows: list[_Row] = []
-        self._waiting: deque[PromptJob] = deque()
-        self._num_admitted = 0  # completions of the first waiting job that are in the batch, or were
-        self._prefilled: PrefilledPrompt | None = None  # the first waiting job's prompt
+        self._waiting: deque[_Waiting] = deque()
 
     def run(self, jobs: Sequence[PromptJob]) -> Iterator[Decoded]:
         """Yield every completion as it finishes."""
-        self._waiting.extend(jobs)
+        self._waiting.extend(_Waiting(job=job) for job in jobs)
         while self._waiting or self._rows:
             self._fill()
             drawn = torch.stack([self._batch.advance() for _ in range(self._steps_per_look)], dim=1)
@@ -114,16 +126,30 @@ class DecodeLoop:
     def _fill(self) -> None:
         """Admit waiting completions until the batch is full."""
         while self._waiting and (free := self._max_rows - len(self._rows)):
-            job = self._waiting[0]
-            if self._prefilled is None:
-                self._prefilled = self._batch.prefill(job.tokens)
-            samples = job.samples[self._num_admitted : self._num_admitted + free]
-            self._batch.admit(self._prefilled, [sample.stream for sample in samples])
-            self._rows += [_Row(tag=sample.tag, limit=job.limit) for sample in samples]
-            self._num_admitted += len(samples)
-            if self._num_admitted == len(job.samples):
+            first = self._waiting[0]
+            if first.prompt is None:
+                self._prefill(free)
+            assert first.prompt is not None
+            samples = first.job.samples[first.num_begun : first.num_begun + free]
+            self._batch.admit(first.prompt, [sample.stream for sample in samples])
+            self._rows += [_Row(tag=sample.tag, limit=first.job.limit) for sample in samples]
+            first.num_begun += len(samples)
+            if first.num_begun == len(first.job.samples):
                 self._waiting.popleft()
-                self._num_admitted, self._prefilled = 0, None
+
+    def _prefill(self, free: int) -> None:
+        """Read the first waiting prompt, and with it those of its length that find a free row now too."""
+        length = len(self._waiting[0].job.tokens)
+        together: list[_Waiting] = []
+        for one in self._waiting:
+            if free <= 0 or (together and (len(together) + 1) * length > _MOST_PROMPT_TOKENS):
+                break
+            free -= len(one.job.samples)
+            if one.prompt is None and len(one.job.tokens) == length:
+                together.append(one)
+        prompts = self._batch.prefill_together([one.job.tokens for one in together])
+        for one, prompt in zip(together, prompts, strict=True):
+            one.prompt = prompt
 
     def _collect(self, drawn: Sequence[Sequence[int]]) -> list[Decoded]:
         """Give each row the tokens it drew; take the finished ones out."""

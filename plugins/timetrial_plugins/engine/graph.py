@@ -84,13 +84,24 @@ class Buckets:
 class GraphRunner:
     """Runs steps, recorded where possible; rows that fill up a bucket are idle and read and write memory of no use."""
 
-    def __init__(self, step: Step, buckets: Buckets, recorder: Recorder | None, problem: str | None = None) -> None:
-        """Run `step` by replaying what `recorder` records; without a recorder eagerly, for the `problem` given."""
+    def __init__(
+        self,
+        step: Step,
+        buckets: Buckets,
+        recorder: Recorder | None,
+        problem: str | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run `step` by replaying what `recorder` records; without a recorder eagerly, for the `problem` given.
+
+        `note` is told the problem if recording fails later.
+        """
         assert (recorder is None) == (problem is not None), "a runner without a recorder has a reason"
         self._step, self._buckets, self._recorder = step, buckets, recorder
         self._num_warm_ups: dict[Bucket, int] = {}
         self._recorded: dict[Bucket, Replay] = {}
         self._stamp: Hashable = None
+        self._note = note
         self.problem = problem
         """Why steps run eagerly; None: they do not."""
 
@@ -120,13 +131,22 @@ class GraphRunner:
         else:
             self._record(self._recorder, bucket)
 
+    def prepare(self, rows: int, slots: int) -> None:
+        """Warm up and record the bucket of `rows` rows and `slots` slots, if that is not done: its steps are run."""
+        while self._recorder is not None and self._buckets.holding(rows, slots) not in self._recorded:
+            self.run(rows, slots, self._stamp)
+
     def _record(self, recorder: Recorder, bucket: Bucket) -> None:
         """Record a bucket and replay it; where that fails, run eagerly from now on and keep the reason."""
         try:
             replay = recorder.record(lambda: self._step(bucket))
+        except torch.OutOfMemoryError:
+            raise  # a smaller batch may fit, recorded
         except RuntimeError as cause:
             self._recorder, self.problem = None, f"recording a CUDA graph failed ({' '.join(str(cause).split())})"
             self._recorded.clear()
+            if self._note is not None:
+                self._note(self.problem)
             self._step(bucket)
         else:
             self._recorded[bucket] = replay

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from timetrial.error import CheckpointError
-from timetrial.protocol import LoadOptions
+from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
-from timetrial_plugins.engine.placement import choose_device, choose_dtype
+from timetrial_plugins.engine.placement import check_compiler, choose_device, choose_dtype, choose_state_dtype
+from timetrial_plugins.engine.step_plan import choose_plan
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.loading import load_weights
 from timetrial_plugins.models.tokenizer import ChatTokenizer
@@ -27,13 +28,17 @@ def load_model(folder: Path, options: LoadOptions, *, family: str, build: Build)
 
     Raises:
         CheckpointError: files are missing, damaged or do not fit together.
-        UsageError: `options` ask for a device or number format that is not there.
+        UsageError: `options` ask for a device, number format, compiler or kernels that are not there.
     """
     device = choose_device(options)
     dtype = choose_dtype(options, device)
+    if options.compile:
+        check_compiler(device)
+    plan = choose_plan(options, device)
     config = read_config(folder)
     with torch.device("meta"):
         module = build(config)
+    module.state_dtype = choose_state_dtype(options)
     load_weights(module, folder, device=device, dtype=dtype)
     tokenizer = ChatTokenizer(options.tokenizer or folder)
     return EngineModel(
@@ -45,6 +50,8 @@ def load_model(folder: Path, options: LoadOptions, *, family: str, build: Build)
             eos_ids=_eos_ids(folder, config) | set(tokenizer.eos_ids) | module.default_eos_ids,
             device=device,
             dtype=dtype,
+            is_compiled=options.compile,
+            plan=plan,
         )
     )
 

@@ -19,10 +19,12 @@ from timetrial.clock import Clock
 from timetrial.error import TimetrialError, UsageError
 from timetrial.protocol import Generation, OutOfMemory, PhaseTimes, Request, Sampling, StepCost
 from timetrial.record import Prompt
+from timetrial_plugins.device.steps import Begin, begin_on_device
 from timetrial_plugins.engine import placement
-from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.engine.batch import Batch, DecodeBatch
 from timetrial_plugins.engine.decoder import Decoded, DecodeLoop, Ending, PromptJob, Sample
 from timetrial_plugins.engine.sampler import Sampler, stream_seed
+from timetrial_plugins.engine.step_plan import OWN_STEPS, StepPlan
 from timetrial_plugins.engine.stop import StopStrings
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
@@ -43,6 +45,10 @@ class LoadedCheckpoint:
     eos_ids: frozenset[int]
     device: torch.device
     dtype: torch.dtype
+    is_compiled: bool = False
+    """Whether the parts of a step that gain by it are to be compiled."""
+    plan: StepPlan = OWN_STEPS
+    """How steps are to run."""
 
 
 class _Rendered(NamedTuple):
@@ -56,15 +62,23 @@ class _Rendered(NamedTuple):
 class EngineModel:
     """Implements `timetrial.protocol.Model` for every family through the engine."""
 
-    def __init__(self, checkpoint: LoadedCheckpoint, *, shares_prompts: bool | None = None) -> None:
-        """Decode with the checkpoint's module, whose weights must not change afterwards: small ones are packed now.
+    def __init__(
+        self, checkpoint: LoadedCheckpoint, *, shares_prompts: bool | None = None, begin: Begin = begin_on_device
+    ) -> None:
+        """Decode with the checkpoint's module, whose weights must not change afterwards: what steps make of them is
+        made now, and small ones are packed.
 
         With `shares_prompts` the completions of a prompt read its keys and values together when they are generated;
-        None means on a CPU. Timings never do (docs/timing.md).
+        None means on a CPU. Timings never do (docs/timing.md). `begin` makes the steps of a plan that is recorded.
         """
         self._checkpoint = checkpoint
         self._module, self._device = checkpoint.module, checkpoint.device
         self._shares_prompts = self._device.type == "cpu" if shares_prompts is None else shares_prompts
+        self._module.keep()
+        self._compiled = self._module.compile_steps() if checkpoint.is_compiled else []
+        begun = begin(self._module, checkpoint.plan, self._device) if checkpoint.plan.is_recorded else None
+        self._steps = begun and begun.steps
+        self._reasons = checkpoint.plan.reasons if begun is None else begun.reasons
         self._is_packed = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES and self._module.pack()
 
     @property
@@ -72,9 +86,16 @@ class EngineModel:
         """The checkpoint's tokenizer."""
         return self._checkpoint.tokenizer
 
-    @cached_property
+    @property
     def description(self) -> Mapping[str, Any]:  # Any: JSON
-        """Facts for provenance; the first look computes the checkpoint's digest."""
+        """Facts for provenance; the first look computes the checkpoint's digest.
+
+        How steps run may change: when a graph of theirs cannot be recorded.
+        """
+        return {**self._facts, "kernels": self._kernels()}
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:  # Any: JSON
         checkpoint, footprint = self._checkpoint, self._module.footprint
         is_cuda = self._device.type == "cuda"
         return {
@@ -83,13 +104,31 @@ class EngineModel:
             "weight_bytes": footprint.weight_bytes,
             "context_length": self._module.context_length,
             "eos_ids": sorted(checkpoint.eos_ids),
-            "dtype": str(checkpoint.dtype).removeprefix("torch."),
+            "dtype": _name_of(checkpoint.dtype),
             "device": torch.cuda.get_device_name(self._device) if is_cuda else "cpu",
             "threads": torch.get_num_threads(),
-            "kernels": "pytorch-eager, weights packed by onednn" if self._is_packed else "pytorch-eager",
+            **self._of_states(),
             "shares_prompts": self._shares_prompts,
             **self._origin(),
         }
+
+    def _of_states(self) -> Mapping[str, str]:
+        """Return the number format of recurrent states, if there are some."""
+        if not self._module.footprint.state_bytes:
+            return {}
+        widest = torch.promote_types(self._checkpoint.dtype, torch.float32)
+        return {"state_dtype": _name_of(self._module.state_dtype or widest)}
+
+    def _kernels(self) -> str:
+        """Say what steps consist of."""
+        if self._steps is not None:
+            return self._steps.kernels
+        kind = "pytorch-eager"
+        if self._checkpoint.is_compiled:
+            names = ", ".join(self._compiled)
+            kind = f"pytorch-compiled ({names})" if names else "pytorch-eager (nothing to compile)"
+        whole = f"{kind}, weights packed by onednn" if self._is_packed else kind
+        return f"{whole} ({'; '.join(self._reasons)})" if self._reasons else whole
 
     def _origin(self) -> Mapping[str, str]:
         """Return facts that tell which weights and tokenizer these are."""
@@ -169,7 +208,7 @@ class EngineModel:
         ending = Ending(self._checkpoint.eos_ids, StopStrings(sampling.stop, self.tokenizer), self.tokenizer)
         try:
             with placement.memory_errors():
-                batch = DecodeBatch(self._module, sampler, rows, capacity, shares_prompts=self._shares_prompts)
+                batch = self._batch(sampler, rows, capacity, shares_prompts=self._shares_prompts)
                 yield from DecodeLoop(batch, ending, rows, steps_per_look).run(jobs)
         except OutOfMemory as cause:
             raise UsageError(
@@ -187,7 +226,9 @@ class EngineModel:
         """
         with placement.memory_errors():
             placement.reset_peak(self._device)
-            decode = DecodeBatch(self._module, Sampler(Sampling(temperature=1.0)), batch, prompt_tokens + new_tokens)
+            last = prompt_tokens + new_tokens
+            decode = self._batch(Sampler(Sampling(temperature=1.0)), batch, last, shares_prompts=False)
+            decode.prepare(batch, prompt_tokens, last)
             generator = torch.Generator().manual_seed(seed)
             prompt = torch.randint(self._module.vocab_size, (prompt_tokens,), generator=generator).tolist()
             streams = [stream_seed(seed, "timing", sample) for sample in range(batch)]
@@ -205,6 +246,12 @@ class EngineModel:
             decode_s=done - prefilled,
             peak_bytes=placement.peak_bytes(self._device),
         )
+
+    def _batch(self, sampler: Sampler, rows: int, capacity: int, *, shares_prompts: bool) -> Batch:
+        """Return a batch whose steps run as planned."""
+        if self._steps is None:
+            return DecodeBatch(self._module, sampler, rows, capacity, shares_prompts=shares_prompts)
+        return self._steps.start(sampler, rows, capacity, shares_prompts=shares_prompts)
 
     def _limit(self, num_prompt_tokens: int, max_tokens: int) -> int:
         """Return how long a completion may become: up to `max_tokens`, and within the context if there is one."""
@@ -226,6 +273,10 @@ class EngineModel:
         elif context is not None and len(tokens) >= context:
             error = f"the prompt has {len(tokens)} tokens, which leaves no room in the model's context of {context}"
         return _Rendered(tokens, hashlib.sha256(text.encode()).hexdigest(), error)
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _generation(request: Request, rendered: _Rendered, decoded: Decoded) -> Generation:

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from timetrial.error import UnknownNameError, UsageError
-from timetrial.protocol import LoadOptions, OutOfMemory
+from timetrial.protocol import OutOfMemory
+from timetrial.spec import LoadOptions
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CLEAR = Path("/proc/self/clear_refs")
@@ -48,6 +49,37 @@ def choose_dtype(options: LoadOptions, device: torch.device) -> torch.dtype:
     if options.dtype not in _DTYPES:
         raise UnknownNameError("dtype", options.dtype, ["auto", *_DTYPES])
     return _DTYPES[options.dtype]
+
+
+def choose_state_dtype(options: LoadOptions) -> torch.dtype | None:
+    """Return the number format of recurrent states that is asked for; None leaves it to the family: float32.
+
+    Raises:
+        UnknownNameError: no such format, or none for states.
+    """
+    formats = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+    if options.state_dtype not in formats:
+        raise UnknownNameError("state dtype", options.state_dtype, formats)
+    return formats[options.state_dtype]
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse to compile for a CPU where there is nothing to compile with.
+
+    Raises:
+        UsageError: PyTorch finds no C++ compiler.
+    """
+    if device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler  # slow to import, and only compiling needs it
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError as cause:
+        raise UsageError(
+            "compiling for a CPU takes a C++ compiler, and there is none: install g++ or clang++, or name one in the "
+            "environment variable CXX, or leave --compile out"
+        ) from cause
 
 
 def synchronize(device: torch.device) -> None:

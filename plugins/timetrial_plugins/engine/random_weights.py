@@ -11,11 +11,13 @@ from typing import Any, NoReturn, Protocol, cast
 import torch
 
 from timetrial.error import UsageError
-from timetrial.protocol import Generation, LoadOptions, Request, Sampling
+from timetrial.protocol import Generation, Request, Sampling
 from timetrial.record import Prompt
+from timetrial.spec import LoadOptions
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.loading import Build
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
+from timetrial_plugins.engine.step_plan import choose_plan
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 
@@ -41,12 +43,17 @@ def build_random(
 
     Raises:
         CheckpointError: the family cannot build it.
-        UsageError: `options` ask for a device or number format that is not there, or the weights do not fit.
+        UsageError: `options` ask for what is not there (device, number format, compiler, kernels), or the weights do
+            not fit.
     """
     device = placement.choose_device(options)
     dtype = placement.choose_dtype(options, device)
+    if options.compile:
+        placement.check_compiler(device)
+    plan = choose_plan(options, device)
     with torch.device("meta"):
         module = build(config).to(dtype)
+    module.state_dtype = placement.choose_state_dtype(options)
     _check_memory(module, family, device)
     module.to_empty(device=device)
     generator = torch.Generator(device).manual_seed(_SEED)
@@ -61,6 +68,8 @@ def build_random(
             eos_ids=module.default_eos_ids,
             device=device,
             dtype=dtype,
+            is_compiled=options.compile,
+            plan=plan,
         ),
         config,
     )

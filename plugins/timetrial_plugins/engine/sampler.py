@@ -64,6 +64,12 @@ class Sampler:
         check_sampling(sampling)
         self._sampling = sampling
 
+    @property
+    def whole_temperature(self) -> float | None:
+        """The temperature if all tokens may be drawn, 0 for the likeliest; None where top-k or top-p bars some."""
+        bars = self._sampling.temperature > 0 and (self._sampling.top_k != -1 or self._sampling.top_p != 1)
+        return None if bars else self._sampling.temperature
+
     def draw(self, logits: Tensor, streams: Tensor, positions: Tensor) -> Tensor:
         """Return the token of each row, (B,) int64; -1 where the logits (B, V) are not numbers.
 
@@ -93,10 +99,10 @@ class Sampler:
         # Stable, so that among equals the lower token id stays and exactly top_k remain.
         ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
         if top_k != -1:
-            ordered[:, top_k:] = 0
+            ordered[:, top_k:].fill_(0)
         if top_p < 1:  # the smallest set that reaches top_p: a token stays if those before it do not
             before = ordered.cumsum(dim=-1, dtype=torch.float64) - ordered
-            ordered[before >= top_p * ordered.sum(dim=-1, keepdim=True, dtype=torch.float64)] = 0
+            ordered.masked_fill_(before >= top_p * ordered.sum(dim=-1, keepdim=True, dtype=torch.float64), 0)
         return torch.zeros_like(probabilities).scatter_(-1, order, ordered)
 
 

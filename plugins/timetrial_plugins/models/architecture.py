@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from timetrial.protocol import Architecture
+from timetrial.spec import Architecture
 from timetrial_plugins.models.families import BUILDERS
 
 

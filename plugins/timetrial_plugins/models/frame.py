@@ -6,14 +6,14 @@ Shapes: B batch, T tokens, V vocabulary, D model width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from timetrial_plugins.models.attention import SequenceView, view_sequences
-from timetrial_plugins.models.interface import CausalModule, Footprint, State
+from timetrial_plugins.models.interface import Anatomy, CausalModule, Footprint, Layer, State
 from timetrial_plugins.models.joint import JointLinear
 from timetrial_plugins.models.layers import Llama3Scaling, RMSNorm, Rotary
 from timetrial_plugins.models.scan.precision import widen
@@ -46,6 +46,12 @@ class LlamaFrame(CausalModule[State]):
         self.lm_head = None if is_tied else nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
         self.joint_head = JointLinear(self.model.embed_tokens if self.lm_head is None else self.lm_head)
 
+    @property
+    def anatomy(self) -> Anatomy:
+        """The modules that `logits` runs one after the other."""
+        head = self.model.embed_tokens if self.lm_head is None else self.lm_head
+        return Anatomy(self.model.embed_tokens, cast("Sequence[Layer]", self.model.layers), self.model.norm, head)
+
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V) in float32 or wider from the last layer's output (..., D)."""
         weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
@@ -53,7 +59,7 @@ class LlamaFrame(CausalModule[State]):
 
     def step_head(self, hidden: Tensor) -> Tensor:  # (B, D) -> (B, V)
         """Return the logits of one token per row, as `head` does."""
-        return widen(self.joint_head(self.model.norm(hidden)))
+        return widen(self.joint_head(self.model.norm.step(hidden)))
 
     def view(self, tokens: Tensor, doc_ids: Tensor | None) -> SequenceView:
         """Return what the layers must know of sequences `tokens` (B, T), with `doc_ids` of the same shape or None."""

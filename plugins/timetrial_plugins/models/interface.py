@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.kept import Kept
+from timetrial_plugins.models.step_function import StepFunction
 from timetrial_registry.error import CheckpointError
 
 
 class DecodeState:
-    """Pre-allocated buffers, each (L, R, ...), whose first `batch` rows are sequences with a length each."""
+    """Pre-allocated buffers, each (L, R, ...), whose first `batch` rows are sequences with a length each.
+
+    How a buffer lies in memory is the family's choice, by its strides, and shows in nothing but speed.
+    """
 
     def __init__(self, buffers: Mapping[str, Tensor], capacity: int) -> None:
         """Own `buffers`, no row in use; `capacity` bounds the tokens of a row."""
@@ -33,21 +38,25 @@ class DecodeState:
         self.lengths = torch.zeros(any_buffer.shape[1], dtype=torch.int64, device=any_buffer.device)
         """Tokens seen by each row, (R,)."""
 
-    def append(self, source: DecodeState, copies: int) -> None:
-        """Broadcast the first row of another state, of the same or smaller capacity, to `copies` new rows here."""
-        first = {name: buffer[:, :1] for name, buffer in source.buffers.items()}
-        self._add(first, source.lengths[:1], copies, source.longest)
+    def append(self, source: DecodeState, copies: int, row: int = 0) -> None:
+        """Broadcast a row of another state, all of whose rows are as long, to `copies` new rows here.
 
-    def share(self, source: DecodeState, copies: int) -> None:
-        """Do what `append` does, but keep what can be read by all rows together where it is, if there is any."""
-        self.append(source, copies)
+        The other state has the same or a smaller capacity.
+        """
+        one = {name: buffer[:, row : row + 1] for name, buffer in source.buffers.items()}
+        self._add(one, source.lengths[row : row + 1], copies, source.longest)
+
+    def share(self, source: DecodeState, copies: int, row: int = 0) -> None:
+        """Do what `append` does, but keep what can be read by all rows together in one place, if there is any."""
+        self.append(source, copies, row)
 
     def snapshot(self) -> dict[str, Tensor]:
         """Return copies of the rows in use, (L, B, ...) by the buffers' names, and "lengths" (B,).
 
         `safetensors.torch.save_file` can write it.
         """
-        rows = {name: buffer[:, : self.batch].clone() for name, buffer in self.buffers.items()}
+        contiguous = torch.contiguous_format
+        rows = {name: part[:, : self.batch].clone(memory_format=contiguous) for name, part in self.buffers.items()}
         return rows | {"lengths": self.lengths[: self.batch].clone()}
 
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
@@ -70,7 +79,7 @@ class DecodeState:
 
     def move(self, sources: Tensor, targets: Tensor, batch: int) -> None:
         """Copy rows `sources` over rows `targets`, then leave the first `batch` rows in use."""
-        for buffer in (*self.buffers.values(), self.lengths[None]):
+        for buffer in (*self._used().values(), self.lengths[None]):
             buffer[:, targets] = buffer[:, sources]
         self.batch = batch
         self.longest = int(self.lengths[:batch].max()) if batch else 0
@@ -79,6 +88,10 @@ class DecodeState:
         """Zero the memory of rows: what is not a number there would outlive them, since even weight 0 keeps it."""
         for buffer in self.buffers.values():
             buffer[:, rows] = 0
+
+    def _used(self) -> dict[str, Tensor]:
+        """Return the parts of the buffers, all rows of them, in which there is anything."""
+        return self.buffers
 
     def _add(self, rows: Mapping[str, Tensor], lengths: Tensor, count: int, longest: int) -> None:
         """Write `count` rows after those in use; a single row, (L, 1, ...), is broadcast."""
@@ -90,12 +103,17 @@ class DecodeState:
         self.batch = stop
         self.longest = max(self.longest, longest)
 
+    @property
+    def _slots(self) -> int:
+        """How many tokens of a row the buffers hold that grow with its length."""
+        return self.capacity
+
     def _misfit(self, name: str, saved: Tensor, count: int) -> list[str]:
-        """Say what keeps `count` saved rows out of the free rows of a buffer; only a capacity may be smaller."""
+        """Say what keeps `count` saved rows out of the free rows of a buffer; only the slots may be fewer."""
         free = self.buffers[name][:, self.batch :]
         sizes = zip(saved.shape[2:], free.shape[2:], strict=False)
         fits = saved.dim() == free.dim() and saved.shape[0] == free.shape[0] and saved.shape[1] == count
-        if not fits or count > free.shape[1] or any(s != f and not s < f == self.capacity for s, f in sizes):
+        if not fits or count > free.shape[1] or any(s != f and not s < f == self._slots for s, f in sizes):
             return [f"{name} has shape {list(saved.shape)}, and there is room for {list(free.shape)}"]
         return [] if saved.dtype == free.dtype else [f"{name} is {saved.dtype}, expected {free.dtype}"]
 
@@ -113,6 +131,28 @@ class Footprint(NamedTuple):
     """Recurrent state per sequence, read and written."""
 
 
+class Layer(Protocol):
+    """A mixer and an MLP, each behind a norm and around a residual. Any: each family has its own view and memory."""
+
+    def __call__(self, hidden: Tensor, view: Any, /) -> tuple[Tensor, Any]:
+        """Return the layer's output (B, T, D) for its input, and what a decode step needs of it."""
+        ...
+
+    def mix(self, hidden: Tensor, view: Any, /) -> tuple[Tensor, Any]:
+        """Return what the mixer adds to the layer's input, (B, T, D), and what a decode step needs of it."""
+        ...
+
+
+class Anatomy(NamedTuple):
+    """A model's modules in the order in which `logits` uses them, for training that stops in between."""
+
+    embedding: nn.Embedding
+    layers: Sequence[Layer]
+    norm: nn.Module
+    head: nn.Embedding | nn.Linear
+    """Its weight has a row for each token of the vocabulary, and perhaps padding after them; the embedding if tied."""
+
+
 State = TypeVar("State", bound=DecodeState)
 
 
@@ -123,6 +163,8 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     vocab_size: int
     context_length: int | None
     """The most tokens, prompt and completion together, the model was made for; None if nothing bounds them."""
+    state_dtype: torch.dtype | None = None
+    """Of recurrent states, where there are some; None for float32, or float64 if the weights are."""
     default_eos_ids: frozenset[int] = frozenset()
     """Tokens that end a sequence by the family's convention, besides those that a checkpoint's files name."""
     redundant_tensors: Sequence[str] = ()
@@ -131,15 +173,45 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     def pack(self) -> bool:
         """Copy the weights into the layout in which steps multiply fastest, if there is one; return whether.
 
-        To be called again when weights change. Steps outside of differentiation use the copy; nothing else does.
+        To be called again when weights change: steps use the copy, and so does everything in inference mode.
         """
-        attributes = [value for module in self.modules() for value in vars(module).values()]
-        return all([joint.pack() for joint in attributes if isinstance(joint, JointLinear)])
+        return all([joint.pack() for joint in self._aids() if isinstance(joint, JointLinear)])
+
+    def fuse(self) -> None:
+        """Move weights of the same input next to each other; steps then multiply by them at once, on any device."""
+        for aid in self._aids():
+            if isinstance(aid, JointLinear):
+                aid.fuse()
+
+    def keep(self) -> None:
+        """Work out what steps need of the parameters beside products, once; to be called again when weights change."""
+        for aid in self._aids():
+            if isinstance(aid, Kept):
+                aid.keep()
+
+    def compile_steps(self) -> list[str]:
+        """Compile the parts of a step that gain by it, at their next call; return their names."""
+        functions = [aid for aid in self._aids() if isinstance(aid, StepFunction)]
+        for function in functions:
+            function.compile()
+        return sorted({function.name for function in functions})
+
+    def _aids(self) -> list[Any]:  # Any: whatever a module has
+        return [value for module in self.modules() for value in vars(module).values()]
 
     @property
     @abstractmethod
     def footprint(self) -> Footprint:
         """What a decode step costs."""
+
+    @property
+    @abstractmethod
+    def anatomy(self) -> Anatomy:
+        """The modules that `logits` runs one after the other."""
+
+    @abstractmethod
+    def view(self, tokens: Tensor, doc_ids: Tensor | None) -> Any:  # Any: each family has its own
+        """Return what the layers must know of sequences `tokens` (B, T), with `doc_ids` of the same shape or None."""
 
     @abstractmethod
     def logits(self, tokens: Tensor, doc_ids: Tensor | None = None) -> Tensor:

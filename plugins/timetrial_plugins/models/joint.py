@@ -1,17 +1,36 @@
-"""Linear maps of one input as one product, and a copy of their weights in the layout the processor multiplies fastest.
+"""Linear maps of one input as one product, and copies of their weights in layouts the processor multiplies fastest.
 
-The parameters stay where and what they are. A decode step multiplies small matrices by all weights; packed by oneDNN,
-that is up to twice as fast as from the parameters, and a row's result does not depend on the batch.
+The parameters stay where and what they are. A decode step multiplies small matrices by all weights: packed by oneDNN,
+that is up to twice as fast as from the parameters. A single row is one pass over the weights, which is fastest where
+the outputs of an input lie side by side.
 Shapes: D input width, E output widths put together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 _ROWS_HINT = 64  # the batch the layout is chosen for; it serves all others too
+
+
+class _Packed(NamedTuple):
+    """Copies of the weights."""
+
+    tiles: Tensor  # (E, D), opaque
+    columns: Tensor | None  # (D, E); None where a single row is multiplied by the tiles too
+    bias: Tensor | None  # (E,)
+
+
+class _Fused(NamedTuple):
+    """The weights themselves, as one matrix."""
+
+    weight: Tensor  # (E, D)
+    bias: Tensor | None  # (E,)
 
 
 class JointLinear:
@@ -23,23 +42,72 @@ class JointLinear:
         All maps have a bias, or none has.
         """
         self._maps, self._rows = maps, rows
-        self._packed: tuple[Tensor, Tensor | None] | None = None
+        self._packed: _Packed | None = None
+        self._fused: _Fused | None = None
+
+    @property
+    def num_outputs(self) -> int:
+        """E."""
+        return self._rows or sum(one.weight.shape[0] for one in self._maps)
 
     def __call__(self, x: Tensor) -> Tensor:  # (..., D) -> (..., E)
         """Return the outputs, one map after the other."""
+        if self._fused is not None:
+            return functional.linear(x, *self._fused)
         if self._packed is None:
             parts = [functional.linear(x, one.weight, getattr(one, "bias", None)) for one in self._maps]
             return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[..., : self._rows]
-        weight, bias = self._packed
-        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        tiles, columns, bias = self._packed
+        if columns is not None and x.numel() == columns.shape[0]:
+            row = torch.mv(columns.t(), x.reshape(-1))
+            return (row if bias is None else row.add_(bias)).view(*x.shape[:-1], -1)
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, tiles, bias, "none", [], "")
         return output
 
+    def apart(self, x: Tensor) -> list[Tensor]:  # (..., D) -> of each map
+        """Return the outputs of each map: from one product where nothing is differentiated, if weights are packed."""
+        if (self._packed is None and self._fused is None) or not torch.is_inference_mode_enabled():
+            return [one(x) for one in self._maps]
+        return list(torch.split(self(x), [one.weight.shape[0] for one in self._maps], dim=-1))
+
+    def fuse(self) -> None:
+        """Move the weights next to each other: they are one matrix without a copy, and parameters become parts of it.
+
+        Unlike `pack` it takes no memory, and serves any device.
+        """
+        weights, biases = [one.weight for one in self._maps], [getattr(one, "bias", None) for one in self._maps]
+        together = [bias for bias in biases if bias is not None]
+        bias = _moved_together(together)[: self._rows] if together else None
+        self._fused = _Fused(_moved_together(weights)[: self._rows], bias)
+
     def pack(self) -> bool:
-        """Copy the weights as they are now into the packed layout, if there is one for them; return whether."""
+        """Copy the weights as they are now into the packed layouts, if there are some for them; return whether."""
         weight = torch.cat([one.weight.detach() for one in self._maps])[: self._rows]
-        if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch._C._has_mkldnn:
+        if not can_pack(weight):
             return False
         biases: list[Tensor] = [one.bias for one in self._maps if isinstance(one, nn.Linear) and one.bias is not None]
         bias = torch.cat(biases)[: self._rows].detach() if biases else None
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), bias
+        columns = weight.t().contiguous() if weight.dtype == torch.float32 else None
+        self._packed = _Packed(torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), columns, bias)
         return True
+
+
+def _moved_together(parameters: Sequence[Tensor]) -> Tensor:
+    """Return parameters one after the other along their first axis, as one tensor that they become views of."""
+    if len(parameters) == 1:
+        return parameters[0].detach()
+    whole = torch.cat([parameter.detach() for parameter in parameters])
+    sizes = [len(parameter) for parameter in parameters]
+    for parameter, part in zip(parameters, torch.split(whole, sizes), strict=True):
+        parameter.data = part
+    return whole
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Return whether the processor multiplies packed weights of this kind."""
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    is_supported: bool = weight.dtype == torch.float32
+    if weight.dtype == torch.bfloat16:
+        is_supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return is_supported

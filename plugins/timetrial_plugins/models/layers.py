@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.kept import Kept
 from timetrial_plugins.models.scan.precision import widen
 
 
@@ -27,6 +28,7 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.epsilon, self.scales_first = epsilon, scales_first
+        self._factors = Kept(self, _norm_factors)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x`, same shape and type."""
@@ -35,6 +37,27 @@ class RMSNorm(nn.Module):
         if self.scales_first:
             return functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.epsilon).to(x.dtype)
         return functional.rms_norm(x.float(), self.weight.shape, None, self.epsilon).to(x.dtype) * self.weight
+
+    def step(self, x: Tensor) -> Tensor:  # (B, D) -> (B, D)
+        """Do the same for one token per row; where PyTorch has no kernel for it, in fewer operations."""
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+            normed: Tensor = self(x)
+            return normed
+        gain, least = self._factors()
+        length = torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), least)  # sqrt(D (mean square + eps))
+        return torch.div(x, length).mul_(gain)
+
+
+class _NormFactors(NamedTuple):
+    """An RMSNorm of width D as x / hypot(|x|, least) * gain."""
+
+    gain: Tensor  # (D,) sqrt(D) times the weight
+    least: Tensor  # () sqrt(D epsilon)
+
+
+def _norm_factors(norm: RMSNorm) -> _NormFactors:
+    width = norm.weight.numel()
+    return _NormFactors(norm.weight * math.sqrt(width), norm.weight.new_tensor(math.sqrt(width * norm.epsilon)))
 
 
 class SwiGLU(nn.Module):
@@ -49,8 +72,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., D)
         """Return the MLP's output, the shape of `x`."""
-        gated = functional.silu(self.gate_proj(x)) * self.up_proj(x)
-        output: Tensor = self.down_proj(gated)
+        gate, up = self.joint_in.apart(x)
+        (output,) = self.joint_out.apart(functional.silu(gate) * up)
         return output
 
     def step(self, x: Tensor) -> Tensor:  # (B, D) -> (B, D)

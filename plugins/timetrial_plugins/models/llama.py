@@ -13,15 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from timetrial_plugins.models.attention import (
-    Attention,
-    AttentionState,
-    SequenceView,
-    StepCache,
-    StepView,
-    key_value_buffers,
-    view_sequences,
-)
+from timetrial_plugins.models.attention import Attention, SequenceView, view_sequences
+from timetrial_plugins.models.attention_state import AttentionState, StepCache, StepView, key_value_buffers
 from timetrial_plugins.models.frame import LlamaFrame
 from timetrial_plugins.models.interface import Footprint
 from timetrial_plugins.models.layers import Llama3Scaling, RMSNorm, SwiGLU
@@ -117,14 +110,18 @@ class LlamaLayer(nn.Module):
 
     def forward(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
         """Return the layer's output (B, T, D) and its keys and values."""
-        mixed, entries = self.self_attn.attend(self.input_layernorm(hidden), view)
+        mixed, entries = self.mix(hidden, view)
         hidden = hidden + mixed
         return hidden + self.mlp(self.post_attention_layernorm(hidden)), entries
 
+    def mix(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
+        """Return what attention adds to the layer's input, (B, T, D), and its keys and values."""
+        return self.self_attn.attend(self.input_layernorm(hidden), view)
+
     def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
         """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
-        hidden += self.self_attn.step(self.input_layernorm(hidden), view, cache)
-        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        hidden += self.self_attn.step(self.input_layernorm.step(hidden), view, cache)
+        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
         return hidden
 
 

@@ -8,20 +8,27 @@ b and c, P channels per head, N state size, K convolution width, C = E + 2 G N c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from timetrial_plugins.models.interface import CausalModule, DecodeState, Footprint
+from timetrial_plugins.models.interface import Anatomy, CausalModule, DecodeState, Footprint, Layer
 from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.kept import Kept
 from timetrial_plugins.models.layers import RMSNorm, SwiGLU
 from timetrial_plugins.models.llamba_config import LlambaConfig
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step_in_place
-from timetrial_plugins.models.scan.precision import widen
-from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step_in_place
+from timetrial_plugins.models.scan.convolution import (
+    causal_conv,
+    causal_conv_step_in_place,
+    side_by_side,
+    window_buffer,
+)
+from timetrial_plugins.models.scan.precision import state_buffer, widen
+from timetrial_plugins.models.scan.ssd import Mixing, SSDInputs, ssd_chunked, ssd_step_in_place
+from timetrial_plugins.models.step_function import StepFunction
 
 _BLOCK_EPSILON = 1e-5  # the published blocks do not read it from the config
 _LLAMA3_EOS_IDS = frozenset((128001, 128008, 128009))  # the published configs name none
@@ -52,22 +59,41 @@ class LlambaMixer(nn.Module):
         self.D = nn.Parameter(torch.ones(heads))
         self.out_proj = nn.Linear(inner, config.d_model, bias=self.config.bias)
         self.joint_in, self.joint_out = JointLinear(self.in_proj), JointLinear(self.out_proj)
+        self._taps = Kept(self.conv1d, side_by_side)
+        self._recur = StepFunction(ssd_step_in_place)
 
     def forward(self, hidden: Tensor, doc_ids: Tensor | None = None) -> tuple[Tensor, Memory]:
         """Mix `hidden` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
-        convolved, gate, decay = torch.split(self.in_proj(hidden), self.parts, dim=-1)
+        (projected,) = self.joint_in.apart(hidden)
+        convolved, gate, decay = torch.split(projected, self.parts, dim=-1)
         convolved, window = causal_conv(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, None, doc_ids)
         inputs = self._inputs(convolved, decay)
         y, state = ssd_chunked(inputs, None, doc_ids, self.config.chunk_size)  # (B, T, H, P)
-        output: Tensor = self.out_proj(self._gated(y, inputs.x, gate))
+        (output,) = self.joint_out.apart(self._gated(y, inputs.x, gate))
         return output, Memory(window, state)
+
+    def mixing(self, hidden: Tensor, doc_ids: Tensor | None = None) -> Mixing:
+        """Return what decides how the tokens of `hidden` (B, T, D) are mixed before the gate."""
+        convolved, _, decay = torch.split(self.in_proj(hidden), self.parts, dim=-1)
+        convolved, _ = causal_conv(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, None, doc_ids)
+        inputs = self._inputs(convolved, decay)
+        return Mixing(inputs.log_decay, inputs.b, inputs.c, self.D.clone())
+
+    @property
+    def mixing_rows(self) -> Mapping[str, tuple[slice, ...]]:
+        """The parameters that `mixing` depends on, and which of their rows: those of b, c and the decay."""
+        inner, (channels, gate, _) = self.convolved_parts[0], self.parts
+        projected, convolved = (slice(inner, channels), slice(channels + gate, None)), (slice(inner, channels),)
+        rows = {"in_proj.weight": projected, "conv1d.weight": convolved, "D": (slice(None),)}
+        biases = {"in_proj.bias": projected, "conv1d.bias": convolved}
+        return rows | {name: its_rows for name, its_rows in biases.items() if name in dict(self.named_parameters())}
 
     def step(self, hidden: Tensor, memory: Memory) -> Tensor:
         """Mix one token per row, `hidden` (B, D), and write it into the memory; return the output (B, D)."""
         convolved, gate, decay = torch.split(self.joint_in(hidden), self.parts, dim=-1)
-        convolved = causal_conv_step_in_place(convolved, self.conv1d.weight[:, 0], self.conv1d.bias, memory.window)
+        convolved = causal_conv_step_in_place(convolved, self._taps(), self.conv1d.bias, memory.window)
         inputs = self._inputs(convolved, decay)
-        y = ssd_step_in_place(inputs, memory.state)  # (B, H, P)
+        y = self._recur(inputs, memory.state)  # (B, H, P)
         return self.joint_out(self._gated(y, inputs.x, gate))
 
     def _inputs(self, convolved: Tensor, decay: Tensor) -> SSDInputs:
@@ -87,7 +113,7 @@ class LlambaMixer(nn.Module):
 
     def _gated(self, y: Tensor, x: Tensor, gate: Tensor) -> Tensor:
         """Return out_proj's input (B, ..., E): the skip past the recurrence, then the gate."""
-        y = (y + widen(self.D)[:, None] * x).to(gate.dtype).flatten(-2)
+        y = torch.addcmul(y, widen(self.D)[:, None], widen(x)).to(gate.dtype).flatten(-2)
         gate = gate if self.z_bias is None else gate + self.z_bias
         return y * functional.silu(gate)
 
@@ -104,14 +130,28 @@ class LlambaBlock(nn.Module):
 
     def forward(self, hidden: Tensor, doc_ids: Tensor | None = None) -> tuple[Tensor, Memory]:
         """Return the block's output (B, T, D) and its mixer's memory."""
-        mixed, memory = self.mixer(self.input_layernorm(hidden), doc_ids)
+        mixed, memory = self.mix(hidden, doc_ids)
         hidden = hidden + mixed
         return hidden + self.mlp(self.post_attention_layernorm(hidden)), memory
 
+    def mix(self, hidden: Tensor, doc_ids: Tensor | None = None) -> tuple[Tensor, Memory]:
+        """Return what the mixer adds to the block's input, (B, T, D), and its memory."""
+        mixed: tuple[Tensor, Memory] = self.mixer(self.input_layernorm(hidden), doc_ids)
+        return mixed
+
+    def mixing(self, hidden: Tensor, doc_ids: Tensor | None = None) -> Mixing:
+        """Return what decides how the block mixes the tokens of its input (B, T, D)."""
+        return self.mixer.mixing(self.input_layernorm(hidden), doc_ids)
+
+    @property
+    def mixing_rows(self) -> Mapping[str, tuple[slice, ...]]:
+        """The parameters that `mixing` depends on apart from the norm, and which of their rows."""
+        return {f"mixer.{name}": rows for name, rows in self.mixer.mixing_rows.items()}
+
     def step(self, hidden: Tensor, memory: Memory) -> Tensor:
         """Return the block's output (B, D) for one token per row, and write it into the memory and `hidden`."""
-        hidden += self.mixer.step(self.input_layernorm(hidden), memory)
-        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        hidden += self.mixer.step(self.input_layernorm.step(hidden), memory)
+        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
         return hidden
 
 
@@ -174,6 +214,18 @@ class Llamba(CausalModule[DecodeState]):
         return self._head(hidden)
 
     @property
+    def anatomy(self) -> Anatomy:
+        """The modules that `logits` runs one after the other."""
+        backbone = self.backbone
+        head = backbone.embedding if self.lm_head is None else self.lm_head
+        return Anatomy(backbone.embedding, cast("Sequence[Layer]", backbone.layers), backbone.final_layernorm, head)
+
+    def view(self, tokens: Tensor, doc_ids: Tensor | None) -> Tensor | None:
+        """Return what the layers must know of sequences `tokens` (B, T): which document each belongs to."""
+        assert doc_ids is None or doc_ids.shape == tokens.shape, f"{doc_ids.shape} ids for {tokens.shape} tokens"
+        return doc_ids
+
+    @property
     def footprint(self) -> Footprint:
         """What a decode step costs, apart from an untied embedding, of which a step reads one row.
 
@@ -195,8 +247,8 @@ class Llamba(CausalModule[DecodeState]):
         window = (self.config.n_layer, rows, self.config.conv_channels, mixer.d_conv - 1)
         state = (self.config.n_layer, rows, mixer.n_v_heads, head_dim, mixer.d_state)
         buffers = {
-            "conv": torch.zeros(window, dtype=weight.dtype, device=weight.device),  # (L, R, C, K - 1)
-            "ssm": torch.zeros(state, dtype=self._state_dtype, device=weight.device),  # (L, R, H, P, N)
+            "conv": window_buffer(window, weight),  # (L, R, C, K - 1)
+            "ssm": state_buffer(state, self._state_dtype, weight.device),  # (L, R, H, P, N)
         }
         return DecodeState(buffers, capacity)
 
@@ -216,13 +268,13 @@ class Llamba(CausalModule[DecodeState]):
     def step(self, tokens: Tensor, state: DecodeState) -> Tensor:
         """Read one token per row in use, (B,); return the next token's logits (B, V)."""
         batch = state.batch
+        windows, states = (state.buffers[name][:, :batch] for name in ("conv", "ssm"))
         hidden = self.backbone.embedding(tokens)  # (B, D)
         for layer, block in enumerate(self.backbone.blocks):
-            memory = Memory(state.buffers["conv"][layer, :batch], state.buffers["ssm"][layer, :batch])
-            hidden = block.step(hidden, memory)
+            hidden = block.step(hidden, Memory(windows[layer], states[layer]))
         state.lengths[:batch] += 1
         state.longest += 1
-        return widen(self.joint_head(self.backbone.final_layernorm(hidden)))
+        return widen(self.joint_head(self.backbone.final_layernorm.step(hidden)))
 
     def _head(self, hidden: Tensor) -> Tensor:  # (..., D) -> (..., V)
         head = self.backbone.embedding if self.lm_head is None else self.lm_head

@@ -8,27 +8,23 @@ Shapes: B batch, T tokens, V vocabulary, D model width; L layers of one kind, R 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from timetrial_plugins.models.attention import (
-    AttentionState,
-    FusedAttention,
-    SequenceView,
-    StepCache,
-    StepView,
-    key_value_buffers,
-    view_sequences,
-)
+from timetrial_plugins.models.attention import FusedAttention, SequenceView, view_sequences
+from timetrial_plugins.models.attention_state import AttentionState, StepCache, StepView, key_value_buffers
 from timetrial_plugins.models.frame import LlamaFrame
 from timetrial_plugins.models.hybrid_config import HybridConfig
 from timetrial_plugins.models.interface import Footprint
 from timetrial_plugins.models.layers import RMSNorm, SwiGLU
 from timetrial_plugins.models.layouts import Fusion, fusions_of
 from timetrial_plugins.models.mamba_mixer import Mamba1Mixer, Mamba2Mixer, MambaMemory, MambaMixer
+from timetrial_plugins.models.scan.convolution import window_buffer
+from timetrial_plugins.models.scan.precision import state_buffer
+from timetrial_plugins.models.scan.ssd import Mixing
 from timetrial_plugins.models.shared_prompt import KeyValues
 
 
@@ -51,7 +47,7 @@ class HybridLayer(nn.Module):
     def finish_step(self, hidden: Tensor, mixed: Tensor) -> Tensor:
         """Do the same for one token per row, (B, D); `hidden` is overwritten."""
         hidden += mixed
-        hidden += self.mlp.step(self.post_attention_layernorm(hidden))
+        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
         return hidden
 
 
@@ -66,12 +62,16 @@ class AttentionLayer(HybridLayer):
 
     def forward(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
         """Return the layer's output (B, T, D) and its keys and values."""
-        mixed, entries = self.mha.attend(self.input_layernorm(hidden), view)
+        mixed, entries = self.mix(hidden, view)
         return self.finish(hidden, mixed), entries
+
+    def mix(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, KeyValues]:
+        """Return what attention adds to the layer's input, (B, T, D), and its keys and values."""
+        return self.mha.attend(self.input_layernorm(hidden), view)
 
     def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
         """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
-        return self.finish_step(hidden, self.mha.step(self.input_layernorm(hidden), view, cache))
+        return self.finish_step(hidden, self.mha.step(self.input_layernorm.step(hidden), view, cache))
 
 
 class MambaLayer(HybridLayer):
@@ -83,12 +83,25 @@ class MambaLayer(HybridLayer):
 
     def forward(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, MambaMemory]:
         """Return the layer's output (B, T, D) and its memory after the last token."""
-        mixed, memory = self.mamba.read(self.input_layernorm(hidden), view.doc_ids)
+        mixed, memory = self.mix(hidden, view)
         return self.finish(hidden, mixed), memory
+
+    def mix(self, hidden: Tensor, view: SequenceView) -> tuple[Tensor, MambaMemory]:
+        """Return what the mixer adds to the layer's input, (B, T, D), and its memory after the last token."""
+        return self.mamba.read(self.input_layernorm(hidden), view.doc_ids)
+
+    def mixing(self, hidden: Tensor, view: SequenceView) -> Mixing:
+        """Return what decides how the layer mixes the tokens of its input (B, T, D)."""
+        return self.mamba.mixing(self.input_layernorm(hidden), view.doc_ids)
+
+    @property
+    def mixing_rows(self) -> Mapping[str, tuple[slice, ...]]:
+        """The parameters that `mixing` depends on apart from the norm, and which of their rows."""
+        return {f"mamba.{name}": rows for name, rows in self.mamba.mixing_rows.items()}
 
     def step(self, hidden: Tensor, memory: MambaMemory) -> Tensor:
         """Return the layer's output (B, D) for one new token per row, and write it into the memory and `hidden`."""
-        return self.finish_step(hidden, self.mamba.step(self.input_layernorm(hidden), memory))
+        return self.finish_step(hidden, self.mamba.step(self.input_layernorm.step(hidden), memory))
 
 
 class HybridState(AttentionState):
@@ -166,8 +179,8 @@ class MambaInLlama(LlamaFrame[HybridState]):
         mamba = (config.num_mamba_layers, rows)
         buffers = {
             **key_value_buffers(attention, weight),
-            "conv": weight.new_zeros(*mamba, *config.window_shape),
-            "ssm": weight.new_zeros(*mamba, *config.state_shape, dtype=self._state_dtype()),
+            "conv": window_buffer((*mamba, *config.window_shape), weight),
+            "ssm": state_buffer((*mamba, *config.state_shape), self._state_dtype(), weight.device),
         }
         return HybridState(buffers, self.rotary.tables(capacity, weight))
 

@@ -11,6 +11,7 @@ P channels per head, N state size, K convolution width, C convolution channels, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -27,12 +28,19 @@ from timetrial_plugins.models.initial import (
     drawn_uniform,
 )
 from timetrial_plugins.models.joint import JointLinear
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step_in_place
+from timetrial_plugins.models.kept import Kept
+from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step_in_place, side_by_side
 from timetrial_plugins.models.scan.precision import widen
-from timetrial_plugins.models.scan.selective import SelectiveInputs, selective_chunked, selective_step_in_place
-from timetrial_plugins.models.scan.ssd import SSDInputs, ssd_chunked, ssd_step_in_place
+from timetrial_plugins.models.scan.selective import (
+    SelectiveInputs,
+    binary_rates,
+    selective_chunked,
+    selective_step_in_place,
+)
+from timetrial_plugins.models.scan.ssd import Mixing, SSDInputs, ssd_chunked, ssd_step_in_place
+from timetrial_plugins.models.step_function import StepFunction
 
-_NORM_EPSILON = 1e-5  # of the norm inside Mamba-2; the published code has it as a literal
+NORM_EPSILON = 1e-5  # of the norm inside Mamba-2; the published code has it as a literal
 
 
 class MambaMemory(NamedTuple):
@@ -55,6 +63,7 @@ class MambaMixer(nn.Module, ABC):
         channels, reach = config.window_shape
         self.conv1d = nn.Conv1d(channels, channels, reach + 1, groups=channels)
         self.joint_in, self.joint_out = JointLinear(self.in_proj), JointLinear(self.out_proj)
+        self._taps = Kept(self.conv1d, side_by_side)
 
     @abstractmethod
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
@@ -63,6 +72,15 @@ class MambaMixer(nn.Module, ABC):
     @abstractmethod
     def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
         """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+
+    def mixing(self, x: Tensor, doc_ids: Tensor | None) -> Mixing:
+        """Return what decides how the tokens of `x` (B, T, D) are mixed, if `mixing_rows` is not empty."""
+        raise NotImplementedError(f"{type(self).__name__} mixes tokens by no matrix per head")
+
+    @property
+    def mixing_rows(self) -> Mapping[str, tuple[slice, ...]]:
+        """The parameters that `mixing` depends on, and which of their rows; none where no matrix per head exists."""
+        return {}
 
     @abstractmethod
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
@@ -87,14 +105,16 @@ class MambaMixer(nn.Module, ABC):
 
     def _convolve_step(self, x: Tensor, window: Tensor) -> Tensor:
         """Do the same for one token, `x` (B, C), and write it into the window."""
-        y = causal_conv_step_in_place(x, self.conv1d.weight[:, 0], self.conv1d.bias, window)
+        y = causal_conv_step_in_place(x, self._taps(), self.conv1d.bias, window)
         return functional.silu(y, inplace=True)
 
     def _heads(self, x: Tensor) -> Tensor:  # (..., E) -> (..., H, P)
         return torch.unflatten(x, -1, (-1, self.head_width))
 
     def _shared_heads(self, x: Tensor) -> Tensor:  # (..., X) -> (..., H, P): head h is projected head h // repeat
-        return self._heads(x).repeat_interleave(self.repeat, dim=-2)
+        heads = self._heads(x)
+        repeated = heads[..., None, :].expand(*heads.shape[:-1], self.repeat, -1)  # repeat_interleave takes longer
+        return repeated.flatten(-3, -2)
 
 
 class Mamba1Mixer(MambaMixer):
@@ -109,23 +129,26 @@ class Mamba1Mixer(MambaMixer):
     def __init__(self, config: HybridConfig) -> None:
         super().__init__(config)
         self.dt_proj = nn.Linear(config.dt_rank, config.d_inner)
+        self._binary_rates = Kept(self, _binary_rates_of)
+        self._recur = StepFunction(selective_step_in_place)
         self.A_log = nn.Parameter(counted_rates(config.d_inner, config.d_state).value)  # (E, N)
         self.D = nn.Parameter(torch.ones(config.d_inner))
 
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
         """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
-        z, x, b, c, dt = self._split(self.in_proj(x))
+        (projected,) = self.joint_in.apart(x)
+        z, x, b, c, dt = self._split(projected)
         x, window = self._convolve(self._shared_heads(x).flatten(-2), doc_ids)  # (B, T, E)
         inputs = self._inputs(x, b, c, dt)
         y, state = selective_chunked(inputs, self._rates(), None, doc_ids)  # (B, T, H, P)
-        output: Tensor = self.out_proj(self._gated(y, inputs.x, z))
+        (output,) = self.joint_out.apart(self._gated(y, inputs.x, z))
         return output, MambaMemory(window, state)
 
     def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
         """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
         z, x, b, c, dt = self._split(self.joint_in(x))
         inputs = self._inputs(self._convolve_step(self._shared_heads(x).flatten(-2), memory.window), b, c, dt)
-        y = selective_step_in_place(inputs, self._rates(), memory.state)
+        y = self._recur(inputs, self._binary_rates(), memory.state)
         return self.joint_out(self._gated(y, inputs.x, z))
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
@@ -154,6 +177,10 @@ class Mamba1Mixer(MambaMixer):
         return y.to(z.dtype)
 
 
+def _binary_rates_of(mixer: Mamba1Mixer) -> Tensor:  # (H, P, N)
+    return binary_rates(mixer._rates())
+
+
 class Mamba2Mixer(MambaMixer):
     """Mamba-2: one decay for each head, heads as wide as the teacher's, a norm behind the gate.
 
@@ -169,21 +196,46 @@ class Mamba2Mixer(MambaMixer):
         self.A_log = nn.Parameter(torch.zeros(config.num_heads))
         self.D = nn.Parameter(torch.ones(config.num_heads))
         self.norm = HeadNorm(config.d_inner, config.num_heads)
+        self._recur = StepFunction(ssd_step_in_place)
+        rows = config.part_rows
+        self._step_parts = [rows["z"], rows["x"] + rows["B"] + rows["C"], rows["dt"]]  # x, B and C lie together
 
     def read(self, x: Tensor, doc_ids: Tensor | None) -> tuple[Tensor, MambaMemory]:
         """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
-        z, *convolved, dt = self._split(self.in_proj(x))
+        (projected,) = self.joint_in.apart(x)
+        z, *convolved, dt = self._split(projected)
         xbc, window = self._convolve(torch.cat(convolved, dim=-1), doc_ids)  # (B, T, 2 X + E)
         x, inputs = self._inputs(xbc, dt)
         y, state = ssd_chunked(inputs, None, doc_ids)  # (B, T, H, P)
-        output: Tensor = self.out_proj(self._gated(y, x, z))
+        (output,) = self.joint_out.apart(self._gated(y, x, z))
         return output, MambaMemory(window, state)
+
+    def mixing(self, x: Tensor, doc_ids: Tensor | None) -> Mixing:
+        """Return what decides how the tokens of `x` (B, T, D) are mixed before the gate and the norm."""
+        _, *convolved, dt = self._split(self.in_proj(x))
+        xbc, _ = self._convolve(torch.cat(convolved, dim=-1), doc_ids)  # (B, T, 2 X + E)
+        _, b, c = self._convolved_parts(xbc)
+        dt, log_decay = self._steps(dt)
+        return Mixing(log_decay, widen(self._shared_heads(b)) * dt[..., None], self._heads(c), self.D.clone())
+
+    @property
+    def mixing_rows(self) -> Mapping[str, tuple[slice, ...]]:
+        """The parameters that `mixing` depends on, and which of their rows: all that is not z or x."""
+        convolved, whole = (slice(self.part_rows["x"], None),), (slice(None),)
+        return {
+            "in_proj.weight": (slice(self.part_rows["z"] + self.part_rows["x"], None),),
+            "conv1d.weight": convolved,
+            "conv1d.bias": convolved,
+            "dt_bias": whole,
+            "A_log": whole,
+            "D": whole,
+        }
 
     def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
         """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
-        z, *convolved, dt = self._split(self.joint_in(x))
-        x, inputs = self._inputs(self._convolve_step(torch.cat(convolved, dim=-1), memory.window), dt)
-        y = ssd_step_in_place(inputs, memory.state)
+        z, xbc, dt = torch.split(self.joint_in(x), self._step_parts, dim=-1)
+        x, inputs = self._inputs(self._convolve_step(xbc, memory.window), dt)
+        y = self._recur(inputs, memory.state)
         return self.joint_out(self._gated(y, x, z))
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
@@ -199,11 +251,18 @@ class Mamba2Mixer(MambaMixer):
 
     def _inputs(self, xbc: Tensor, dt: Tensor) -> tuple[Tensor, SSDInputs]:
         """Return x in heads and the scan's inputs from x, B, C (..., 2 X + E) and dt (..., H)."""
-        x, b, c = torch.split(xbc, [self.part_rows[part] for part in ("x", "B", "C")], dim=-1)
-        dt = functional.softplus(widen(dt) + self.dt_bias_multiplicity * widen(self.dt_bias))  # (..., H)
+        x, b, c = self._convolved_parts(xbc)
+        dt, log_decay = self._steps(dt)
         x = self._shared_heads(x)  # (..., H, P)
-        log_decay = -widen(self.A_log).exp() * dt  # (..., H)
         return x, SSDInputs(widen(x) * dt[..., None], log_decay, self._shared_heads(b), self._heads(c))
+
+    def _convolved_parts(self, xbc: Tensor) -> list[Tensor]:  # (..., 2 X + E) -> x, B, C
+        return list(torch.split(xbc, [self.part_rows[part] for part in ("x", "B", "C")], dim=-1))
+
+    def _steps(self, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the step sizes and the logarithms of the decays, (..., H) each, from in_proj's dt."""
+        dt = functional.softplus(widen(dt) + self.dt_bias_multiplicity * widen(self.dt_bias))
+        return dt, -widen(self.A_log).exp() * dt
 
     def _gated(self, y: Tensor, x: Tensor, z: Tensor) -> Tensor:
         """Return out_proj's input from what was read out of the state and from x, (..., H, P), and z (..., E)."""
@@ -223,5 +282,5 @@ class HeadNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised `x` (..., E), of the same type."""
         heads = torch.unflatten(x, -1, (self.num_heads, -1))
-        normed = functional.rms_norm(heads, heads.shape[-1:], None, _NORM_EPSILON).flatten(-2)
+        normed = functional.rms_norm(heads, heads.shape[-1:], None, NORM_EPSILON).flatten(-2)
         return normed * self.weight.to(x.dtype)

@@ -17,6 +17,11 @@ _PACKAGES = {
 }
 
 
+def needed_packages() -> Sequence[str]:
+    """Return the distributions that decide which implementations can run."""
+    return sorted({package for packages in _PACKAGES.values() for package in packages})
+
+
 State = Literal["active", "candidate", "fallback", "unusable"]
 """active: what runs; candidate: runs instead where a calibration measures it faster; fallback: would run otherwise."""
 

@@ -13,7 +13,7 @@ from timetrial.protocol import Sampling
 from timetrial_plugins.engine.batch import DecodeBatch
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
 from timetrial_plugins.engine.sampler import Sampler
-from timetrial_plugins.models.attention import AttentionState
+from timetrial_plugins.models.attention_state import AttentionState
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
@@ -46,7 +46,8 @@ SHAPES = {
     "hybrid with mamba-2": ("mamba_in_llama", LLAMA | {"mamba_config": MAMBA2}),
 }
 SAMPLING = Sampling(temperature=1.0)
-PROMPTS = ([5, 9, 2, 44, 17, 8, 30], [1, 2, 3], [60, 0, 7, 7, 21])
+PROMPTS = ([5, 9, 2, 44, 17, 8, 30], [1, 2, 3], [60, 0, 7, 7, 21], [3, 3, 41])
+LONG_PROMPT = [(7 * index + 3) % 61 for index in range(120)]
 NEW_TOKENS = 20
 
 
@@ -60,9 +61,9 @@ def module(request: pytest.FixtureRequest) -> CausalModule[Any]:  # Any: each fa
 
 
 def expected(module: CausalModule[Any], prompt: Sequence[int], stream: int) -> list[int]:
-    """Draw from the logits of the whole sequence, read anew for every token."""
+    """Draw from the logits of the whole sequence, read anew for every token, from the parameters themselves."""
     tokens, sampler = list(prompt), Sampler(SAMPLING)
-    with torch.inference_mode():
+    with torch.no_grad():  # in inference mode packed weights would serve whole sequences too
         for position in range(NEW_TOKENS):
             logits = module.logits(torch.tensor([tokens]))[:, -1]
             tokens.append(int(sampler.draw(logits, torch.tensor([stream]), torch.tensor([position]))))
@@ -84,7 +85,9 @@ def decoded(
 def test_draws_are_those_of_the_whole_sequence(
     module: CausalModule[Any], is_packed: bool, shares_prompts: bool, size: int
 ) -> None:
-    assert not is_packed or module.pack()
+    if is_packed:
+        module.keep()
+        assert module.pack()
     streams = list(range(100, 100 + size))
     completions = decoded(module, PROMPTS[0], streams, shares_prompts=shares_prompts)
     for stream in streams[::9]:
@@ -129,6 +132,71 @@ def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
     for (prompt, stream), tokens in drawn.items():
         assert tokens == expected(module, PROMPTS[prompt], stream)[: len(tokens)]
     assert len(drawn) == 38
+
+
+@pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
+def test_buffers_that_grow_with_the_rows_leave_no_trace(module: CausalModule[Any], shares_prompts: bool) -> None:
+    module.keep()
+    assert module.pack()
+    batch = DecodeBatch(module, Sampler(SAMPLING), 10, 400, shares_prompts=shares_prompts)
+    batch.admit(batch.prefill(PROMPTS[1]), [7])
+    batch.admit(batch.prefill(LONG_PROMPT), range(20, 29))
+    drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1).tolist()
+    assert drawn[0] == expected(module, PROMPTS[1], 7) and drawn[9] == expected(module, LONG_PROMPT, 28)
+    for _ in range(130):
+        batch.advance()
+    if isinstance(batch._state, AttentionState):
+        assert 128 < batch._state.buffers["keys"].shape[3] <= 400
+
+
+def test_prompts_of_one_length_are_read_together_as_if_alone(module: CausalModule[Any]) -> None:
+    module.keep()
+    assert module.pack()
+    batch = DecodeBatch(module, Sampler(SAMPLING), 20, 64, shares_prompts=True)
+    first, second = batch.prefill_together([PROMPTS[1], PROMPTS[3]])
+    batch.admit(second, range(10))
+    batch.admit(first, range(30, 33))
+    drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1).tolist()
+    assert drawn[4] == expected(module, PROMPTS[3], 4) and drawn[11] == expected(module, PROMPTS[1], 31)
+
+
+def test_rows_saved_with_grown_buffers_go_on_where_they_were(module: CausalModule[Any]) -> None:
+    batch = DecodeBatch(module, Sampler(SAMPLING), 2, 200)
+    batch.admit(batch.prefill(LONG_PROMPT), [1, 2])
+    with torch.inference_mode():
+        for _ in range(20):
+            batch.advance()
+        snapshot = batch._state.snapshot()
+        restored = module.init_state(3, 210)
+        restored.restore(snapshot)
+        tokens = torch.tensor([4, 5])
+        assert torch.allclose(module.step(tokens, restored), module.step(tokens, batch._state), atol=1e-5)
+    assert all(tensor.is_contiguous() for tensor in snapshot.values())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # PyTorch warns of itself
+def test_compiled_steps_draw_the_same_and_are_compiled_once_for_all_positions_and_layers() -> None:
+    from torch._dynamo.utils import counters
+
+    for shape in ("llamba", "hybrid with mamba-1", "hybrid with mamba-2"):
+        family, config = SHAPES[shape]
+        module: Any = BUILDERS[family](config)
+        module.initialise(torch.Generator().manual_seed(0), std=0.3)
+        module.keep()
+        (name,) = module.compile_steps()
+        assert name.endswith("step_in_place") and module.pack()
+        counters.clear()
+        batch = DecodeBatch(module.eval(), Sampler(SAMPLING), 12, 64)
+        batch.admit(batch.prefill(PROMPTS[0]), range(7))
+        drawn = [batch.advance()]
+        num_graphs = counters["stats"]["unique_graphs"]
+        drawn += [batch.advance() for _ in range(NEW_TOKENS - 1)]
+        batch.admit(batch.prefill(PROMPTS[2]), range(20, 25))
+        late = [batch.advance() for _ in range(3)]
+        assert torch.stack(drawn, dim=1)[5].tolist() == expected(module, PROMPTS[0], 5)
+        assert torch.stack(late, dim=1)[11].tolist() == expected(module, PROMPTS[2], 24)[:3]
+        assert num_graphs >= 1 and counters["stats"]["unique_graphs"] == num_graphs
 
 
 def test_a_shared_prompt_is_not_copied_and_few_rows_do_not_share() -> None:

@@ -5,7 +5,7 @@ import pytest
 from timetrial.testing import FakeClock
 from timetrial_plugins.engine.graph import Bucket, Buckets, GraphRunner, row_sizes, slot_sizes
 from timetrial_plugins.engine.graph_timing import GraphStopwatch
-from timetrial_plugins.engine.step_plan import plan_steps
+from timetrial_plugins.engine.step_plan import StepPlan, plan_steps
 from timetrial_plugins.ops.packages import MODULES, Package
 from timetrial_plugins.ops.selection import DeviceFacts, implementations
 
@@ -128,27 +128,26 @@ def test_without_a_recorder_steps_run_eagerly_for_a_reason():
     assert steps == [Bucket(5, 77)] and runner.problem == "no device"
 
 
-def plan(device, *, absent=(), **options):
+def plan(device, *, absent=()):
     packages = {name: Package(name=name, version=None if name in absent else "1.0") for name in MODULES}
-    return plan_steps(device, implementations(device, packages), **options)
+    return plan_steps(device, implementations(device, packages))
 
 
 def test_on_a_gpu_steps_are_graphs_of_triton_kernels():
-    assert plan(HOPPER).summary == "triton, cuda graphs"
+    assert plan(HOPPER) == StepPlan(kernels="triton", is_recorded=True, reasons=())
 
 
 @pytest.mark.parametrize(
-    ("device", "options", "summary"),
+    ("device", "options", "is_recorded", "reasons"),
     [
-        (HOPPER, {"absent": ["triton"]}, "pytorch, cuda graphs (triton is not installed)"),
-        (DeviceFacts("cuda", (7, 0)), {}, "pytorch, cuda graphs (compute capability 7.0 is less than 8.0)"),
-        (HOPPER, {"records": False}, "pytorch-eager (CUDA graphs are switched off)"),
-        (DeviceFacts("cpu"), {}, "pytorch-eager"),
+        (HOPPER, {"absent": ["triton"]}, True, ("triton is not installed",)),
+        (DeviceFacts("cuda", (7, 0)), {}, True, ("compute capability 7.0 is less than 8.0",)),
+        (DeviceFacts("cpu"), {}, False, ()),
     ],
-    ids=["no triton", "old device", "no graphs", "cpu"],
+    ids=["no triton", "old device", "cpu"],
 )
-def test_a_fallback_says_what_it_is_and_why(device, options, summary):
-    assert plan(device, **options).summary == summary
+def test_a_fallback_says_what_it_is_and_why(device, options, is_recorded, reasons):
+    assert plan(device, **options) == StepPlan(kernels="pytorch", is_recorded=is_recorded, reasons=reasons)
 
 
 def test_work_is_timed_in_replays_of_many_repetitions():

@@ -15,8 +15,9 @@ import transformers
 
 import timetrial_plugins
 from timetrial.error import UsageError
-from timetrial.protocol import Generation, LoadOptions, OutOfMemory, Request, Sampling
+from timetrial.protocol import Generation, OutOfMemory, Request, Sampling
 from timetrial.record import Message, Prompt
+from timetrial.spec import LoadOptions
 from timetrial.testing.fake import FakeClock
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.models.interface import DecodeState

@@ -16,7 +16,7 @@ def maps(*widths: int, bias: bool = False, dtype: torch.dtype = torch.float32) -
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("widths", [(8,), (40, 8, 8), (33, 7)], ids=str)
-@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
 def test_packed_outputs_are_those_of_the_maps_side_by_side(batch: int, widths: tuple[int, ...], bias: bool) -> None:
     parts, x = maps(*widths, bias=bias), torch.randn(batch, 24)
     expected = torch.cat([part(x) for part in parts], dim=-1)
@@ -36,12 +36,34 @@ def test_an_embedding_is_the_map_to_its_tokens_and_only_the_first_rows_are_wante
         assert torch.allclose(joint(x), x @ embedding.weight[:7].T, atol=1e-5)
 
 
-def test_a_packed_row_does_not_depend_on_its_batch() -> None:
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (5, 1), (2, 9)], ids=str)
+def test_there_may_be_any_axes_before_the_inputs(shape: tuple[int, ...], bias: bool) -> None:
+    parts, x = maps(8, 5, bias=bias), torch.randn(*shape, 24)
+    joint = JointLinear(*parts)
+    with torch.inference_mode():
+        assert joint.pack()
+        assert torch.allclose(joint(x), torch.cat([part(x) for part in parts], dim=-1), atol=1e-6)
+
+
+def test_maps_apart_are_the_maps_and_packed_only_where_nothing_is_differentiated() -> None:
+    parts, x = maps(8, 5), torch.randn(2, 3, 24)
+    joint = JointLinear(*parts)
+    assert joint.pack()
+    for part in parts:
+        part.weight.data *= 2  # the packed copies are the old weights
+    assert all(torch.equal(ours, part(x)) for ours, part in zip(joint.apart(x), parts, strict=True))
+    with torch.inference_mode():
+        for ours, part in zip(joint.apart(x), parts, strict=True):
+            assert torch.allclose(2 * ours, part(x), atol=1e-5)
+
+
+def test_a_packed_row_does_not_depend_on_its_company() -> None:
     joint, x = JointLinear(*maps(96, 32)), torch.randn(64, 24)
     with torch.inference_mode():
         assert joint.pack()
         whole = joint(x)
-        assert all(torch.equal(joint(x[:size]), whole[:size]) for size in (1, 7))
+        assert all(torch.equal(joint(x[:size]), whole[:size]) for size in (2, 7))
 
 
 def test_packing_again_takes_the_weights_as_they_are_then() -> None:
@@ -54,7 +76,17 @@ def test_packing_again_takes_the_weights_as_they_are_then() -> None:
         assert joint.pack() and torch.allclose(joint(x), 2 * before, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_packed_half_precision_is_close_to_float32() -> None:
+    parts, x = maps(40, 8, bias=True), torch.randn(16, 24)
+    expected = torch.cat([part(x) for part in parts], dim=-1)
+    joint = JointLinear(*(part.to(torch.bfloat16) for part in parts))
+    with torch.inference_mode():
+        if not joint.pack():
+            pytest.skip("this processor does not multiply bfloat16")
+        assert torch.allclose(joint(x.bfloat16()).float(), expected, atol=0.03, rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
 def test_weights_without_a_packed_layout_are_read_where_they_are(dtype: torch.dtype) -> None:
     parts, x = maps(8, 8, dtype=dtype), torch.randn(3, 24, dtype=dtype)
     joint = JointLinear(*parts)
@@ -71,3 +103,30 @@ def test_it_adds_no_parameters() -> None:
 
     module = Module()
     assert module.joint.pack() and list(module.state_dict()) == ["inner.weight"]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("widths", [(8,), (40, 8, 8)], ids=str)
+def test_fused_parameters_are_parts_of_one_matrix_and_what_they_were(widths: tuple[int, ...], bias: bool) -> None:
+    parts, x = maps(*widths, bias=bias), torch.randn(5, 24)
+    expected, before = [part(x) for part in parts], [part.weight.clone() for part in parts]
+    joint = JointLinear(*parts)
+    joint.fuse()
+    assert torch.allclose(joint(x), torch.cat(expected, dim=-1), atol=1e-6)
+    for part, weight, output in zip(parts, before, expected, strict=True):
+        assert isinstance(part.weight, nn.Parameter) and torch.equal(part.weight, weight)
+        assert torch.equal(part(x), output)
+    assert len({part.weight.untyped_storage().data_ptr() for part in parts}) == 1
+    with torch.inference_mode():
+        for output, reference in zip(joint.apart(x), expected, strict=True):
+            assert torch.allclose(output, reference, atol=1e-6)
+
+
+def test_fused_weights_follow_their_parameters_and_leave_out_unwanted_rows() -> None:
+    embedding, x = nn.Embedding(10, 24), torch.randn(3, 24)
+    joint = JointLinear(embedding, rows=7)
+    joint.fuse()
+    assert joint.num_outputs == 7 and torch.allclose(joint(x), x @ embedding.weight[:7].T, atol=1e-5)
+    with torch.no_grad():
+        embedding.weight.mul_(2)
+    assert torch.allclose(joint(x), x @ embedding.weight[:7].T, atol=1e-5)

@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from timetrial.error import CheckpointError, UsageError
-from timetrial.protocol import LoadOptions
+from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.loading import load_model
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.models.llama import Llama, LlamaConfig

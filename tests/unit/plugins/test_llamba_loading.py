@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from timetrial.error import CheckpointError
-from timetrial.protocol import Generation, LoadOptions, Model, Request, Sampling
+from timetrial.protocol import Generation, Model, Request, Sampling
 from timetrial.record import Message, Prompt
+from timetrial.spec import LoadOptions
 from timetrial.testing import ModelContract
 from timetrial_plugins.engine.loading import load_model
 from timetrial_plugins.engine.model import EngineModel

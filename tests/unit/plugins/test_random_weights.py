@@ -11,8 +11,9 @@ import pytest
 from timetrial.cli.main import run_command_line
 from timetrial.error import CheckpointError, UsageError
 from timetrial.floor import decode_cost
-from timetrial.protocol import LoadOptions, Model, ModelSpec, Sampling
+from timetrial.protocol import Model, Sampling
 from timetrial.rates import MachineRates
+from timetrial.spec import LoadOptions, ModelSpec
 from timetrial.testing.fake import FakeClock
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.random_weights import RandomModel

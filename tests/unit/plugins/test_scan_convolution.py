@@ -10,7 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from timetrial_plugins.models.scan.convolution import causal_conv, causal_conv_step, causal_conv_step_in_place
+from timetrial_plugins.models.scan.convolution import (
+    causal_conv,
+    causal_conv_step,
+    causal_conv_step_in_place,
+    side_by_side,
+    window_buffer,
+)
 
 B, C = 2, 6
 LENGTHS = (0, 1, 2, 3, 4, 9, 20)
@@ -124,3 +130,10 @@ def test_a_step_in_place_is_a_step(dtype: torch.dtype, has_bias: bool) -> None:
     y = causal_conv_step_in_place(x, weight, bias, window)
     assert y.dtype == dtype and torch.allclose(y, expected, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5)
     assert torch.equal(window, after)
+
+
+def test_the_layout_of_steps_shows_in_nothing_but_strides() -> None:
+    convolution, window = torch.nn.Conv1d(C, C, 4, groups=C), window_buffer((3, B, C, 3), torch.zeros(1))
+    taps = side_by_side(convolution)
+    assert torch.equal(taps, convolution.weight[:, 0]) and taps.stride() == (1, C)
+    assert window.shape == (3, B, C, 3) and window.stride()[-2:] == (1, C) and not window.any()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from timetrial_plugins.models.scan.selective import (
     SelectiveInputs,
+    binary_rates,
     selective_chunked,
     selective_sequential,
     selective_step,
@@ -222,6 +223,6 @@ def test_the_scan_of_a_mamba_1_layer_is_that_of_transformers() -> None:
 def test_a_step_in_place_is_a_step_whatever_the_state_is_kept_in(dtype: torch.dtype, kept: torch.dtype) -> None:
     inputs, state = SelectiveInputs(*(tensor[:, 0] for tensor in draw(1, dtype=dtype))), draw_state(kept)
     expected, after = selective_step(inputs, rates(dtype), state)
-    y = selective_step_in_place(inputs, rates(dtype), state)
+    y = selective_step_in_place(inputs, binary_rates(rates(dtype)), state)
     assert y.dtype == dtype and state.dtype == kept and torch.allclose(y, expected, atol=TOLERANCES[dtype])
     assert torch.allclose(state, after.to(kept), atol=1e-5)

@@ -17,6 +17,7 @@ from timetrial_plugins.models.shared_prompt import (
     PromptRows,
     attend,
     attend_plainly,
+    attend_to_both,
     attend_to_prompts,
     merge,
 )
@@ -79,6 +80,32 @@ def test_parts_merge_to_attention_to_prompt_and_own_keys(rows: list[list[int] | 
             keys = torch.cat((prompt_of[row].keys[0], keys), dim=1)
             values = torch.cat((prompt_of[row].values[0], values), dim=1)
         assert torch.allclose(merged[row], by_definition(query[row], keys, values), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("rows", [[], [None], [[0, 3], [4, 1, 2]], [[4, 2]]], ids=str)
+def test_attention_to_both_is_the_merge_of_the_definitions(
+    rows: list[list[int] | None], has_bias: bool, dtype: torch.dtype
+) -> None:
+    query, own = draw(B, K, G, P, dtype=dtype), entries(B, 6, 1, dtype)
+    bias = torch.zeros(B, 1, 1, 6, dtype=dtype)
+    bias[1, ..., 4:] = bias[3, ..., 1:] = -torch.inf
+    prompts = [
+        PromptRows(None if some is None else torch.tensor(some), entries(1, 4 + 7 * index, 10 + index, dtype))
+        for index, some in enumerate(rows)
+    ]
+    both = attend_to_both(query, own, bias if has_bias else None, prompts)
+    expected = attend_plainly(query, own, bias if has_bias else None)
+    mixed = merge(attend_to_prompts(query, prompts), expected) if prompts else expected.mixed
+    assert both.dtype == dtype
+    assert torch.allclose(both, mixed, atol={torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype])
+
+
+def test_a_buffer_of_keys_by_channels_gives_the_same() -> None:
+    query, own = draw(B, K, G, P), entries(B, 6, 1)
+    by_channels = KeyValues(own.keys.mT.contiguous().mT, own.values)
+    assert torch.allclose(attend_to_both(query, by_channels, None, []), attend_to_both(query, own, None, []))
 
 
 @pytest.mark.parametrize("shift", [0.0, 300.0, -300.0])

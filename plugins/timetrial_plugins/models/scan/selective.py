@@ -9,6 +9,7 @@ harm. Legend: see the package.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -40,15 +41,24 @@ def selective_step(inputs: SelectiveInputs, a: Tensor, state: Tensor) -> tuple[T
     return (state * widen(inputs.c)[..., None, :]).sum(dim=-1), state
 
 
-def selective_step_in_place(inputs: SelectiveInputs, a: Tensor, state: Tensor) -> Tensor:
-    """Do what `selective_step` does and write the new state over `state`, of any type; return y (B, H, P)."""
+def selective_step_in_place(inputs: SelectiveInputs, rates: Tensor, state: Tensor) -> Tensor:
+    """Do what `selective_step` does and write the new state over `state`, of any type; return y (B, H, P).
+
+    `rates` are `binary_rates(a)`: powers of two take a third of the time of exponentials. Fastest for a state of
+    `state_buffer`.
+    """
     if state.dtype != widen(inputs.x).dtype:
-        y, after = selective_step(inputs, a, state)
+        y, after = selective_step(inputs, rates * math.log(2), state)
         state.copy_(after)
         return y
     x, delta, b, c = map(widen, inputs)
-    state.mul_((delta[..., None] * a).exp_()).addcmul_((delta * x)[..., None], b[..., None, :])
-    return (state @ c[..., None])[..., 0]
+    state.mul_((delta[..., None] * rates).exp2_()).addcmul_((delta * x)[..., None], b[..., None, :])
+    return (state * c[..., None, :]).sum(dim=-1)
+
+
+def binary_rates(a: Tensor) -> Tensor:
+    """Return `a` (H, P, N) divided by log 2, so that exp(x a) is 2 to the x times it, laid out as `state_buffer`."""
+    return (a.mT * math.log2(math.e)).contiguous().mT
 
 
 def selective_sequential(

@@ -31,6 +31,15 @@ class SSDInputs(NamedTuple):
     c: Tensor  # (B, T, G, N)
 
 
+class Mixing(NamedTuple):
+    """What decides the matrix M + diag(skip) that a layer mixes tokens by; a step size is part of b."""
+
+    log_decay: Tensor  # (B, T, H) float32 or wider, <= 0
+    b: Tensor  # (B, T, G, N)
+    c: Tensor  # (B, T, G, N)
+    skip: Tensor  # (H,)
+
+
 def ssd_step(inputs: SSDInputs, state: Tensor) -> tuple[Tensor, Tensor]:
     """Read one token per row after `state` (B, H, P, N); return y (B, H, P) and the new state, in float32 or wider."""
     x, log_decay, b, c = _per_head(inputs)  # (B, H, P), (B, H), (B, H, N), (B, H, N)
@@ -40,14 +49,17 @@ def ssd_step(inputs: SSDInputs, state: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ssd_step_in_place(inputs: SSDInputs, state: Tensor) -> Tensor:
-    """Do what `ssd_step` does and write the new state over `state`, of any type; return y (B, H, P)."""
+    """Do what `ssd_step` does and write the new state over `state`, of any type; return y (B, H, P).
+
+    Fastest for a state of `state_buffer`.
+    """
     if state.dtype != widen(inputs.x).dtype:
         y, after = ssd_step(inputs, state)
         state.copy_(after)
         return y
     x, log_decay, b, c = _per_head(inputs)
     state.mul_(log_decay.exp()[..., None, None]).addcmul_(x[..., :, None], b[..., None, :])
-    return (state @ c[..., None])[..., 0]
+    return (c[..., None, :] @ state.mT)[..., 0, :]
 
 
 def ssd_sequential(

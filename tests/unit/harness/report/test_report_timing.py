@@ -54,6 +54,24 @@ def test_a_step_stands_beside_its_floor(costed):
     assert (first["prompt"], first["run"]) == ("shared", "graph")
 
 
+@pytest.mark.parametrize(
+    ("kernels", "label"),
+    [
+        ("triton, cuda graphs", "graph"),
+        ("pytorch, cuda graphs (triton is not installed)", "graph"),
+        ("triton, eager (recording a CUDA graph failed (no))", "eager"),
+        ("pytorch-eager (compiled steps are not recorded)", "eager"),
+        ("pytorch-compiled (ssd_step_in_place), weights packed by onednn", "compiled"),
+        ("something else", "something else"),
+        (None, "-"),
+    ],
+)
+def test_how_steps_ran_is_a_word_and_reasons_do_not_count(costed, kernels, label):
+    timings = tuple(replace(timing, kernels=kernels) for timing in costed("llama-3b"))
+    (table,) = cost_tables(timing_cells(timings), MACHINES)
+    assert rows_of(table)[0]["run"] == label
+
+
 def test_what_ran_out_of_memory_has_a_cost_and_no_share(costed):
     (table,) = cost_tables(timing_cells(costed("llama-3b")), MACHINES)
     last = rows_of(table)[-1]

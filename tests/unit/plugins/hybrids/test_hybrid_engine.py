@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from timetrial.error import CheckpointError
-from timetrial.protocol import LoadOptions, Request, Sampling
+from timetrial.protocol import Request, Sampling
 from timetrial.record import Message, Prompt
+from timetrial.spec import LoadOptions
 from timetrial.testing import ModelContract
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.models.mamba_in_llama import MambaInLlama

@@ -1,0 +1,96 @@
+"""How much of a sampling run is not the model: drawing, detokenising, records, the other stages, the start.
+
+Runs `timetrial.run` without timing in this process, and counts the wall-clock seconds inside the modules' `prefill` and
+`step`. "of sampling" is the share of the sample stage outside of them; "of the run" that of the whole call, in which
+loading, grading and the report are of a fixed or small size.
+Usage: python benchmarks/overhead.py [--model nutshell-llama] [--task nutshell] [--samples 64] [--limit 100]
+       [--batch-size 64] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import timetrial
+from timetrial.clock import MonotonicClock
+from timetrial.stages.sample import SampleJob
+from timetrial_plugins.models.llama import Llama
+from timetrial_plugins.models.llamba import Llamba
+from timetrial_plugins.models.mamba_in_llama import MambaInLlama
+
+
+class Stopwatch:
+    """Seconds spent in methods."""
+
+    def __init__(self) -> None:
+        self.seconds, self._clock = 0.0, MonotonicClock()
+
+    def watch(self, owner: type[Any], name: str) -> None:  # Any: whatever class has the method
+        """Count every call of a method from now on."""
+        method: Callable[..., Any] = getattr(owner, name)  # Any: whatever it takes and returns
+
+        @wraps(method)
+        def watched(*arguments: Any) -> Any:  # Any: as above
+            start = self._clock.now()
+            result = method(*arguments)
+            self.seconds += self._clock.now() - start
+            return result
+
+        setattr(owner, name, watched)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nutshell-llama")
+    parser.add_argument("--task", default="nutshell")
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    in_model, in_sampling, whole = Stopwatch(), Stopwatch(), MonotonicClock()
+    for family in (Llama, Llamba, MambaInLlama):
+        in_model.watch(family, "prefill")
+        in_model.watch(family, "step")
+    in_sampling.watch(SampleJob, "run")
+    config = timetrial.RunConfig(
+        models=(arguments.model,),
+        tasks=(arguments.task,),
+        samples=arguments.samples,
+        limit=arguments.limit,
+        batch_size=arguments.batch_size,
+        device="cpu",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        start = whole.now()
+        timetrial.run(config, Path(folder) / "run")
+        run_s = whole.now() - start
+    show(arguments, in_model.seconds, in_sampling.seconds, run_s)
+
+
+def show(arguments: argparse.Namespace, model_s: float, sampling_s: float, run_s: float) -> None:
+    """Print the seconds and the shares."""
+    facts = {
+        "threads": torch.get_num_threads(),
+        "in the model, s": round(model_s, 2),
+        "sample stage, s": round(sampling_s, 2),
+        "whole run, s": round(run_s, 2),
+        "outside the model, of sampling": f"{1 - model_s / sampling_s:.1%}",
+        "outside the model, of the run": f"{1 - model_s / run_s:.1%}",
+    }
+    if arguments.json:
+        print(json.dumps({"arguments": vars(arguments), **facts}))
+    else:
+        print("\n".join(f"{name:32}{value}" for name, value in facts.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Decode steps for accelerators: any family's layers as a walk over the operations of `ops`, in static memory.
+
+A step is one function of its bucket: it reads and writes tensors that stay where they are, asks the host for nothing,
+and so can be recorded as a CUDA graph. The modules' own steps, which CPUs use, are what it is tested against.
+
+Legend, for all modules of this package:
+    R rows allocated    B rows of a bucket    D model width    V vocabulary    L layers of one kind
+    G key/value heads    P channels per head    S slots of a row's keys and values    M prompts    T tokens of a prompt
+"""

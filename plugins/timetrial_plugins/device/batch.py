@@ -1,0 +1,122 @@
+"""The sequences that a device decodes together: rows come and go on the host, steps are replayed.
+
+The host knows how long every row is without asking, because all rows in use advance together.
+Legend: see the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from timetrial_plugins.device.memory import RowMemory
+from timetrial_plugins.device.step import DeviceStep
+from timetrial_plugins.engine.batch import LEAST_SHARERS, Move, PrefilledPrompt, closing_moves, read_prompts
+from timetrial_plugins.engine.graph import GraphRunner
+from timetrial_plugins.models.interface import CausalModule
+
+
+class DeviceBatch:
+    """Rows that are decoded together; the first `size` are in use."""
+
+    # Any: each family has its own kind of state
+    def __init__(
+        self, module: CausalModule[Any], memory: RowMemory, step: DeviceStep, runner: GraphRunner, num_prompts: int
+    ) -> None:
+        """Decode with `step`, run by `runner`, on `memory`, which has room for `num_prompts` shared prompts."""
+        self._module, self._memory, self._step, self._runner = module, memory, step, runner
+        self._device = step.tokens.device
+        self._size = self._num_steps = 0
+        self._begun: list[int] = []  # of each row in use, its own slots less the steps done
+        self._prompt_of_row: list[int] = []  # -1: none
+        self._placed: list[PrefilledPrompt | None] = [None] * num_prompts
+
+    @property
+    def size(self) -> int:
+        """Rows in use."""
+        return self._size
+
+    def prefill(self, tokens: Sequence[int]) -> PrefilledPrompt:
+        """Read a prompt, once, whatever the number of its completions."""
+        (prompt,) = self.prefill_together([tokens])
+        return prompt
+
+    def prefill_together(self, prompts: Sequence[Sequence[int]]) -> list[PrefilledPrompt]:
+        """Read prompts of one length at once."""
+        return read_prompts(self._module, prompts, self._device)
+
+    def prepare(self, rows: int, first: int, last: int) -> None:
+        """Record the steps that rows of `first` to `last` tokens take, all in use; none may be in use now."""
+        assert not self.size, "steps are prepared on idle rows"
+        with torch.inference_mode(), self._on_device():
+            for slots in range(first + 1, last + 1) if self._memory.has_slots else (1,):
+                self._runner.prepare(rows, slots)
+
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
+        """Add one completion of the prompt for each stream of random numbers."""
+        new = slice(self.size, self.size + len(streams))
+        with torch.inference_mode():
+            place = self._place(prompt, len(streams))
+            self._memory.put(prompt.state, prompt.row, new, is_shared=place >= 0)
+            self._step.streams[new] = torch.tensor(streams, dtype=torch.int64)
+            self._step.logits[new] = prompt.logits
+            own = 0 if place >= 0 else prompt.state.longest
+            self._begun += [own - self._num_steps] * len(streams)
+            self._prompt_of_row += [place] * len(streams)
+            self._size = new.stop
+            self._memory.assign_prompts(self._prompt_of_row)
+
+    def advance(self) -> Tensor:
+        """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
+        with torch.inference_mode(), self._on_device():
+            self._runner.run(self.size, self._num_slots() + 1 if self._memory.has_slots else 1)
+            self._num_steps += 1
+            return self._step.tokens[: self.size].clone()  # the next step writes over them
+
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+        """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
+
+        What `spoilt` rows leave behind is not read: attention stops at a row's end, and a new row brings its states.
+        """
+        moves = closing_moves(self.size, rows)
+        slots, self._size = self._num_slots(), self.size - len(rows)
+        for source, target in moves:
+            self._begun[target], self._prompt_of_row[target] = self._begun[source], self._prompt_of_row[source]
+        del self._begun[self.size :], self._prompt_of_row[self.size :]
+        with torch.inference_mode():
+            if moves:
+                sources, targets = torch.tensor(moves, device=self._device).unbind(1)
+                self._memory.move(sources, targets, slots)
+                for tensor in (self._step.streams, self._step.logits):
+                    tensor[targets] = tensor[sources]
+            self._memory.idle(self.size)
+            self._memory.assign_prompts(self._prompt_of_row)
+        return moves
+
+    def _place(self, prompt: PrefilledPrompt, num_rows: int) -> int:
+        """Return where the prompt lies for sharing; -1 where rows get copies: they are few, or all places are taken."""
+        if not self._memory.can_share:
+            return -1
+        in_use = set(self._prompt_of_row)
+        self._placed = [kept if place in in_use else None for place, kept in enumerate(self._placed)]
+        for place, kept in enumerate(self._placed):
+            if kept is not None and kept.state is prompt.state and kept.row == prompt.row:
+                return place
+        if num_rows < LEAST_SHARERS or None not in self._placed:
+            return -1
+        place = self._placed.index(None)
+        self._placed[place] = prompt
+        self._memory.place_prompt(prompt.state, prompt.row, place)
+        return place
+
+    def _num_slots(self) -> int:
+        """Return the most own slots of a row in use."""
+        return max(self._begun, default=-self._num_steps) + self._num_steps
+
+    def _on_device(self) -> AbstractContextManager[None]:
+        """Make the device the current one: Triton launches on that, whatever its arguments lie on."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()

@@ -1,0 +1,142 @@
+"""The static memory of the rows that a device decodes: what layers remember, where rows stand, and shared prompts.
+
+Every tensor keeps its address and shape, so that a recorded step serves whatever rows come and go. Rows that are not in
+use are idle: a step that includes them reads and writes their first slot, draws nothing new for them, and leaves their
+place at 0, so they may be part of any bucket.
+Legend: see the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from timetrial_plugins.engine.graph import Bucket
+from timetrial_plugins.models.frame import LlamaFrame
+from timetrial_plugins.models.interface import CausalModule, DecodeState
+from timetrial_plugins.models.layers import RotaryTables
+from timetrial_plugins.models.shared_prompt import KeyValues
+from timetrial_plugins.ops.prompt_plan import PromptPlan
+from timetrial_plugins.ops.step_ops import Memory, Place, SharedPrompts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowsInUse:
+    """Views of the first rows and slots, as a step in a bucket sees them."""
+
+    buffers: Mapping[str, Tensor]  # (L, B, ...)
+    place: Place
+    own_lengths: Tensor  # (B,) int64: slots of each row, its new one included
+    shared: SharedPrompts | None  # entries are (L, M, G, T, P) here
+
+    def own(self, layer: int) -> KeyValues:
+        """Return an attention layer's keys and values, (B, G, S, P) each."""
+        return KeyValues(self.buffers["keys"][layer], self.buffers["values"][layer])
+
+    def memory(self, layer: int) -> Memory:
+        """Return a recurrent layer's window and state."""
+        return Memory(self.buffers["conv"][layer], self.buffers["ssm"][layer])
+
+    def prompts(self, layer: int) -> SharedPrompts | None:
+        """Return the shared prompts as an attention layer sees them."""
+        if self.shared is None:
+            return None
+        return self.shared._replace(entries=KeyValues(*(part[layer] for part in self.shared.entries)))
+
+
+class RowMemory:
+    """Memory of up to R rows of S tokens, none in use."""
+
+    # Any: each family has its own kind of state
+    def __init__(self, module: CausalModule[Any], rows: int, capacity: int, num_prompts: int = 0) -> None:
+        """Allocate it, with room for `num_prompts` prompts that rows share; a family without attention shares none."""
+        template = module.init_state(rows, 1)
+        device = template.lengths.device
+        self._buffers = dict(template.buffers)
+        self.has_slots = "keys" in self._buffers and len(self._buffers["keys"]) > 0
+        nothing = torch.empty(0, 0, device=device)
+        self._tables = RotaryTables(nothing, nothing)  # of families that turn nothing
+        if isinstance(module, LlamaFrame):
+            self._tables = module.rotary.tables(capacity, self._buffers["keys"])
+            self._buffers |= self._slots(rows, capacity)._asdict()
+        self._counters = torch.zeros(3, rows, dtype=torch.int64, device=device)
+        self._positions, self._own, self.counts = self._counters  # (R,) each: tokens read, those in own slots, drawn
+        self._active = torch.zeros_like(self.counts)  # (R,) 1: in use, 0: idle
+        self._entries = self._slots(num_prompts, capacity) if num_prompts and self.has_slots else None
+        self._prompt_lengths = torch.zeros(num_prompts, dtype=torch.int64, device=device)  # (M,)
+        self._plan = PromptPlan(rows, num_prompts, device)
+
+    @property
+    def can_share(self) -> bool:
+        """Whether rows may share prompts."""
+        return self._entries is not None
+
+    def view(self, bucket: Bucket) -> RowsInUse:
+        """Return what a step in the bucket reads and writes."""
+        buffers = {name: buffer[:, : bucket.rows] for name, buffer in self._buffers.items()}
+        for name in {"keys", "values"} & buffers.keys():
+            buffers[name] = buffers[name][:, :, :, : bucket.slots]
+        own = self._own[: bucket.rows]
+        return RowsInUse(
+            buffers=buffers,
+            place=Place(*self._tables, self._positions[: bucket.rows], own),
+            own_lengths=own + 1,
+            shared=self._shared(bucket.rows),
+        )
+
+    def advance(self, rows: int) -> None:
+        """Count the token that each of the first rows has drawn and read; idle rows have not."""
+        self._counters[:, :rows].add_(self._active[:rows])
+
+    def put(self, source: DecodeState, row: int, rows: slice, *, is_shared: bool) -> None:
+        """Let rows continue a row of another state; with `is_shared` their keys and values are a placed prompt's."""
+        length = source.longest
+        for name, buffer in self._buffers.items():
+            one = source.buffers[name][:, row : row + 1]
+            if name not in ("keys", "values"):
+                buffer[:, rows] = one
+            elif not is_shared:
+                buffer[:, rows, :, :length] = one[:, :, :, :length]
+        self._positions[rows], self._active[rows] = length, 1
+        self._own[rows] = 0 if is_shared else length
+        self.counts[rows] = 0
+
+    def place_prompt(self, source: DecodeState, row: int, place: int) -> None:
+        """Keep the keys and values of a row of another state as the prompt of that index."""
+        assert self._entries is not None
+        length = source.longest
+        self._prompt_lengths[place] = length
+        for name, entries in self._entries._asdict().items():
+            entries[:, place, :, :length] = source.buffers[name][:, row, :, :length]
+
+    def assign_prompts(self, prompt_of_row: Sequence[int]) -> None:
+        """Say which placed prompt each row in use shares, -1 for none."""
+        if self.can_share:
+            self._plan.assign(prompt_of_row)
+
+    def move(self, sources: Tensor, targets: Tensor, slots: int) -> None:
+        """Copy rows, up to `slots` of their slots, over others."""
+        for name, buffer in self._buffers.items():
+            used = buffer[:, :, :, :slots] if name in ("keys", "values") else buffer
+            used[:, targets] = used[:, sources]
+        self._counters[:, targets] = self._counters[:, sources]
+
+    def idle(self, first: int) -> None:
+        """Take the rows from `first` on out of use."""
+        self._counters[:, first:] = 0
+        self._active[first:] = 0
+
+    def _slots(self, rows: int, capacity: int) -> KeyValues:
+        """Allocate keys and values as the kernels read them: a slot's channels side by side."""
+        like = self._buffers["keys"]  # (L, R, G, 1, P)
+        shape = (like.shape[0], rows, like.shape[2], capacity, like.shape[4])
+        return KeyValues(like.new_zeros(shape), like.new_zeros(shape))
+
+    def _shared(self, rows: int) -> SharedPrompts | None:
+        if self._entries is None:
+            return None
+        return self._plan.prompts(self._entries, self._prompt_lengths, rows)
