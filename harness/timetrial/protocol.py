@@ -1,6 +1,6 @@
 """What plugins provide and what is passed to and fro: models, tasks, graders, aggregators and reward models.
 
-How a plugin offers them is `spec.py`'s business. Nothing here is imported from a plugin, and nothing here imports torch.
+How a plugin offers them is `spec.py`'s business. Nothing here is imported from a plugin or imports torch.
 
 Shapes: B batch, T tokens, V vocabulary, P problems, N samples per problem, R resampled subsets, k subset size.
 """
