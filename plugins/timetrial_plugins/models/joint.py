@@ -1,8 +1,7 @@
 """Linear maps of one input as one product, and copies of their weights in layouts the processor multiplies fastest.
 
 The parameters stay where and what they are. A decode step multiplies small matrices by all weights: packed by oneDNN,
-that is up to twice as fast as from the parameters. A single row is one pass over the weights, which is fastest where
-the outputs of an input lie side by side.
+that is up to twice as fast as from the parameters. A single row has a copy of its own.
 Shapes: D input width, E output widths put together.
 """
 
@@ -15,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from timetrial_plugins.models.single_row import SingleRow
+
 _ROWS_HINT = 64  # the batch the layout is chosen for; it serves all others too
 
 
@@ -22,7 +23,7 @@ class _Packed(NamedTuple):
     """Copies of the weights."""
 
     tiles: Tensor  # (E, D), opaque
-    columns: Tensor | None  # (D, E); None where a single row is multiplied by the tiles too
+    single: SingleRow | None  # None where a single row is multiplied by the tiles too
     bias: Tensor | None  # (E,)
 
 
@@ -57,9 +58,9 @@ class JointLinear:
         if self._packed is None:
             parts = [functional.linear(x, one.weight, getattr(one, "bias", None)) for one in self._maps]
             return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[..., : self._rows]
-        tiles, columns, bias = self._packed
-        if columns is not None and x.numel() == columns.shape[0]:
-            row = torch.mv(columns.t(), x.reshape(-1))
+        tiles, single, bias = self._packed
+        if single is not None and x.numel() == single.num_inputs:
+            row = single(x.reshape(-1))
             return (row if bias is None else row.add_(bias)).view(*x.shape[:-1], -1)
         output: Tensor = torch.ops.mkldnn._linear_pointwise(x, tiles, bias, "none", [], "")
         return output
@@ -87,8 +88,8 @@ class JointLinear:
             return False
         biases: list[Tensor] = [one.bias for one in self._maps if isinstance(one, nn.Linear) and one.bias is not None]
         bias = torch.cat(biases)[: self._rows].detach() if biases else None
-        columns = weight.t().contiguous() if weight.dtype == torch.float32 else None
-        self._packed = _Packed(torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), columns, bias)
+        single = SingleRow(weight) if weight.dtype == torch.float32 else None
+        self._packed = _Packed(torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), single, bias)
         return True
 
 
