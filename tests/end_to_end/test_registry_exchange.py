@@ -20,6 +20,7 @@ def user(tmp_path_factory):
     return timetrial
 
 
+@pytest.mark.slow
 def test_a_version_is_run_by_its_alias_registered_ranked_and_exported_with_its_figures(user):
     told = json.loads(
         user("run", "--model", "student@champion", *RUN, *GRID, "--register-metrics", "--json", "--out", "run")
