@@ -13,6 +13,8 @@ from timetrial.error import DataError, closest_match
 
 Format = Literal["json", "csv", "parquet"]
 
+PARQUET_MAGIC = b"PAR1"
+"""How a Parquet file begins."""
 PARQUET_BATCH = 4
 """Rows of a Parquet file in memory at a time: a row of a completion dump holds hundreds of texts."""
 
@@ -52,21 +54,31 @@ def file_format(path: Path) -> Format:
     Raises:
         DataError: the file is missing, empty, or of none of the formats.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as cause:
-        raise DataError(f"cannot be read ({cause.strerror or cause}): give an existing file", path) from cause
-    if head.startswith(b"PAR1"):
+    text = first_bytes(path)
+    if text.startswith(PARQUET_MAGIC):
         return "parquet"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
-        raise DataError("the file is empty", path)
     if text.startswith(b"{"):
         return "json"
     if not text.startswith(b"[") and b"," in text.partition(b"\n")[0] and b"\x00" not in text:
         return "csv"
     raise DataError("neither JSON lines nor CSV nor Parquet: expected one object a line, or a table", path)
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return how a file begins, without a byte order mark and white space.
+
+    Raises:
+        DataError: the file is missing or empty.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as cause:
+        raise DataError(f"cannot be read ({cause.strerror or cause}): give an existing file", path) from cause
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        raise DataError("the file is empty", path)
+    return text
 
 
 def missing_column(path: Path, line: int | None, name: str, found: Iterable[str]) -> DataError:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO
 
 from timetrial.error import DataError, UsageError
 from timetrial.progress import ProgressFactory, silent
-from timetrial.rows import missing_column
+from timetrial.rows import PARQUET_MAGIC, first_bytes, missing_column
 from timetrial_distillation.data.records import Json, Record
 from timetrial_registry.digest import file_digest
 
@@ -103,16 +103,9 @@ def file_format(path: Path) -> Format:
     Raises:
         DataError: the file is missing, empty, or of none of the formats.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as cause:
-        raise DataError(f"cannot be read ({cause.strerror or cause}): give an existing file", path) from cause
-    if head.startswith(b"PAR1"):
+    text = first_bytes(path)
+    if text.startswith(PARQUET_MAGIC):
         return "parquet"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
-        raise DataError("the file is empty", path)
     if text[:1] in (b"{", b"["):
         return "lines" if text.startswith(b"{") else "array"
     raise DataError("neither Parquet nor JSON: expected one object a line, or an array; decompress it first", path)
