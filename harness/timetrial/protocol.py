@@ -249,15 +249,66 @@ class ExactAggregator(Aggregator, Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unscored:
+    """A completion that a reward model gives no score: it abstains wherever scores decide."""
+
+    reason: str
+    """As "<kind>: <detail>"; reports count by the kind: "no steps" or "too long"."""
+
+
 @runtime_checkable
 class RewardModel(Protocol):
     """Scores the steps of solutions."""
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """JSON-ready facts for provenance, as `Model.description`."""
+        """JSON-ready facts for provenance, as `Model.description`; format and step splitter are part of them."""
         ...
 
-    def score(self, problem: Problem, prompt: Prompt, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Return the step scores of each completion, in order; at least one score each."""
+    def score(
+        self, problem: Problem, prompt: Prompt, completions: Sequence[Completion]
+    ) -> Sequence[tuple[float, ...] | Unscored]:
+        """Return the step scores of each completion of one problem, in order: one score or more, or why there is none.
+
+        Scores depend on the texts alone, floating point aside: not on their order, nor on what is scored with them.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How long one solution is to the reward model that reads it, in its own tokens."""
+
+    num_prompt_tokens: int
+    """Those before the solution's first, which all solutions of the problem share."""
+    num_tokens: int
+    """Those of the solution, with whatever the format puts between steps."""
+    num_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreTime:
+    """Seconds of one timed batch of solutions."""
+
+    score_s: float
+    peak_bytes: int | None = None
+
+
+@runtime_checkable
+class TimedRewardModel(RewardModel, Protocol):
+    """A reward model whose seconds can be measured, so that they are paid for out of the budget."""
+
+    def reading(self, problem: Problem, prompt: Prompt, completion: Completion) -> Reading | None:
+        """Return how long a completion is as it would be read; None if it would not be scored."""
+        ...
+
+    def score_timing(self, batch: int, reading: Reading, *, clock: Clock, seed: int) -> ScoreTime:
+        """Time scoring `batch` different solutions of one problem, all as long as `reading` says.
+
+        The path is that of `score`, the prompt shared as it shares it. Read `clock` only, at a synchronised device.
+
+        Raises:
+            OutOfMemory: the batch does not fit.
+        """
         ...
