@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -29,7 +30,9 @@ class ChatTokenizer:
         self.folder = folder
         try:
             # Any: transformers ships no types
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, config=_foreign_config(folder), trust_remote_code=False, local_files_only=True
+            )
         except Exception as cause:  # whatever transformers makes of a missing or damaged file
             raise CheckpointError(
                 f"{folder} has no usable tokenizer ({type(cause).__name__}: {cause}). "
@@ -105,3 +108,15 @@ def pin_date(template: str) -> str:
         return template
     answers = {format_: TEMPLATE_DATE.strftime(format_) for format_ in sorted(formats)}
     return f"{{%- macro strftime_now(format) -%}}{{{{ {answers!r}[format] }}}}{{%- endmacro -%}}" + template
+
+
+def _foreign_config(folder: Path) -> Any:  # Any: transformers ships no types
+    """Return the config of a family that transformers does not know, None if it does.
+
+    It would fall back to the same, after a warning that the model may not work: it is not transformers that runs it.
+    """
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return PretrainedConfig.from_dict(config) if config.get("model_type") not in {None, *CONFIG_MAPPING} else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +89,14 @@ def test_text_is_what_transformers_makes_of_the_tokens(write: Callable[..., Chat
     for some in (tokens, [*tokens, *tokenizer.eos_ids, *tokens], tokens[:1], []):
         expected = wrapper.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert tokenizer.decode(some) == expected
+
+
+def test_a_family_that_transformers_does_not_know_is_no_reason_for_a_warning(
+    write: Callable[..., ChatTokenizer], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = write()
+    (known.folder / "config.json").write_text('{"model_type": "llamba", "tie_word_embeddings": true}')
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    again = ChatTokenizer(known.folder)
+    assert caplog.messages == []
+    assert again.encode("hello world") == known.encode("hello world")
