@@ -15,6 +15,7 @@ from timetrial.registries import check_not_shipped
 from timetrial_distillation.evaluation import Evaluation
 from timetrial_distillation.origin import OriginModel
 from timetrial_registry.records import Metric, Parent, Provenance, Role, Version
+from timetrial_registry.reference import check_name
 from timetrial_registry.registry import Registry
 
 Json = Mapping[str, Any]  # Any: JSON
@@ -62,8 +63,10 @@ def check_publishable(name: str) -> None:
     """Refuse a name before anything is trained.
 
     Raises:
+        RegistryError: no model can have that name.
         UsageError: a plugin ships a model of that name.
     """
+    check_name(name)
     check_not_shipped(name, open_catalog())
 
 

@@ -158,10 +158,9 @@ def _run(method: Method, flags: Flags) -> None:
     with opened_world(device) as world:
         try:
             results = run_recipe(recipe, choices, world)
-        except InterruptedTraining:
-            if world.is_first:
-                click.echo("saved after the step in progress: the same command with --resume goes on", err=True)
-            raise
+        except KeyboardInterrupt as stop:
+            saved = "the step in progress is" if isinstance(stop, InterruptedTraining) else "the last checkpoint is"
+            raise KeyboardInterrupt(f"interrupted: {saved} saved; the same command with --resume goes on") from stop
         if choices.as_json and world.is_first:
             print_json(results)
         elif not choices.dry_run and world.is_first:

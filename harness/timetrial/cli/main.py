@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from timetrial.catalog import Offer
     from timetrial.spec import CommandSpec
 
+_INTERRUPTED = "interrupted: everything finished so far is kept; run the same command again to continue"
+
 # Sub-command -> (module, attribute, help line). Modules are imported when their command is used, so that
 # `timetrial --help` stays instant.
 BUILT_IN = {
@@ -125,10 +127,9 @@ def run_command_line(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         click.echo(f"error: {error}", err=True)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "\ninterrupted: everything finished so far is kept; run the same command again to continue", err=True
-        )
+    except (KeyboardInterrupt, click.Abort) as stop:
+        said = str(stop.__cause__ or stop)  # click turns the one into the other
+        click.echo(f"\n{said or _INTERRUPTED}", err=True)
         return 130
     except BrokenPipeError:
         # The reader of our output has left, as `head` does; keep the interpreter from complaining at exit.

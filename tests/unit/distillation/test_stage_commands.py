@@ -4,12 +4,15 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from timetrial.cli.main import run_command_line
 from timetrial.error import ConfigMismatchError, UnknownNameError, UsageError
 from timetrial.testing.fake import FakeClock
 from timetrial_distillation.commands import distill
+from timetrial_distillation.interruption import InterruptedTraining
 from timetrial_distillation.pretrain import LlamaSize, PretrainConfig, pretrain
 from timetrial_distillation.solutions import SolutionStream
 from timetrial_distillation.trainer import LoopConfig
+from timetrial_registry.error import RegistryError
 from timetrial_registry.registry import Registry
 
 QUICK = ("--length", 300, "--batch-tokens", 600, "--micro-rows", 2, "--evaluate", "none", "--json")
@@ -139,6 +142,26 @@ def test_what_a_recipe_leaves_open_has_to_be_said(teacher, tmp_path):
     assert "timetrial distill prepare" in str(result.exception)
     unknown = invoke("mohawk", "--stage", "mohawk-4", "--teacher", teacher, "--out", tmp_path / "out", *QUICK)
     assert isinstance(unknown.exception, UnknownNameError)
+
+
+@pytest.mark.parametrize(
+    ("stop", "kept"), [(InterruptedTraining, "the step in progress"), (KeyboardInterrupt, "checkpoint")]
+)
+def test_who_interrupts_learns_how_to_go_on(teacher, tmp_path, monkeypatch, capsys, stop, kept):
+    def interrupted(stage, console):
+        raise stop
+
+    monkeypatch.setattr("timetrial_distillation.run_stage.Stage.run", interrupted)
+    command = ("distill", "finetune", "--from", teacher, "--out", tmp_path / "out", *QUICK)
+    assert run_command_line([str(argument) for argument in command]) == 130
+    said = capsys.readouterr().err
+    assert kept in said and "the same command with --resume goes on" in said
+
+
+def test_publishing_under_an_impossible_name_is_refused_before_anything_is_trained(teacher, tmp_path):
+    result = invoke("finetune", "--from", teacher, "--out", tmp_path / "out", "--registry", tmp_path / "store", *QUICK)
+    assert isinstance(result.exception, RegistryError) and "cannot name a model" in str(result.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_publishing_under_a_shipped_name_is_refused_before_anything_is_trained(teacher, tmp_path):
