@@ -13,12 +13,22 @@ from timetrial.spec import CheckpointSpec
 def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
     """Offer the shipped models by name."""
     return [
-        CheckpointSpec(
-            name="nutshell-llama",
-            location=str(Path(__file__).parent / "llama"),
-            doc="A Llama of 1.7 million parameters, trained on the nutshell task by this package.",
-            family="llama",
-            temperature=0.8,
-            licence="Apache-2.0",
-        )
+        _shipped("llama", "llama", "A Llama of 1.7 million parameters, trained on the nutshell task by this package."),
+        _shipped("llamba", "llamba", "A Llamba of 2 million parameters, distilled from nutshell-llama."),
+        _shipped(
+            "mamba-in-llama",
+            "mamba_in_llama",
+            "A MambaInLlama of 1.8 million parameters, distilled from nutshell-llama.",
+        ),
     ]
+
+
+def _shipped(name: str, family: str, doc: str) -> CheckpointSpec:
+    return CheckpointSpec(
+        name=f"nutshell-{name}",
+        location=str(Path(__file__).parent / family),
+        doc=doc,
+        family=family,
+        temperature=0.8,
+        licence="Apache-2.0",
+    )

@@ -18,8 +18,8 @@ SHIPPED = sorted(
 )
 
 
-def test_the_nutshell_is_shipped():
-    assert "nutshell-llama" in SHIPPED
+def test_the_nutshells_three_families_are_shipped():
+    assert {"nutshell-llama", "nutshell-llamba", "nutshell-mamba-in-llama"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
