@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -28,19 +29,19 @@ from timetrial_plugins.models.mamba_in_llama import MambaInLlama
 
 
 class Stopwatch:
-    """Seconds spent in methods."""
+    """Seconds spent in methods and functions."""
 
     def __init__(self) -> None:
         self.seconds, self._clock = 0.0, MonotonicClock()
 
-    def watch(self, owner: type[Any], name: str) -> None:  # Any: whatever class has the method
-        """Count every call of a method from now on."""
+    def watch(self, owner: type[Any] | ModuleType, name: str) -> None:  # Any: whatever class has the method
+        """Count every call of a class's method, or of a module's function, from now on."""
         method: Callable[..., Any] = getattr(owner, name)  # Any: whatever it takes and returns
 
         @wraps(method)
-        def watched(*arguments: Any) -> Any:  # Any: as above
+        def watched(*arguments: Any, **options: Any) -> Any:  # Any: as above
             start = self._clock.now()
-            result = method(*arguments)
+            result = method(*arguments, **options)
             self.seconds += self._clock.now() - start
             return result
 

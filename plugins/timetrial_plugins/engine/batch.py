@@ -14,8 +14,10 @@ from torch import Tensor
 
 from timetrial_plugins.engine.sampler import Sampler, uniforms
 from timetrial_plugins.models.interface import CausalModule, DecodeState
+from timetrial_plugins.models.spans import ROWS_TOGETHER
 
 _NUMBERS_AHEAD = 16  # steps whose random numbers are made at once: a dozen operations, on one number a row or more
+_ALIKE = 32  # slots within which rows count as having come as far: of those the last moves, and no others behind it
 LEAST_SHARERS = 8  # measured: 4 rows are faster with copies of their prompt, 8 to 12 are as fast, 16 are slower
 
 
@@ -61,7 +63,7 @@ class Batch(Protocol):
         """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
 
     def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
-        """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
+        """Take rows out of the batch; return which rows took the place of which ones, one after the other.
 
         `spoilt` are those among the dropped whose memory may hold values that are not numbers.
         """
@@ -134,11 +136,12 @@ class DecodeBatch:
         return tokens
 
     def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
-        """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
+        """Take rows out of the batch; return which rows took the place of which ones.
 
         `spoilt` are those among the dropped whose memory may hold values that are not numbers.
         """
-        size, moves = self.size - len(rows), closing_moves(self.size, rows)
+        size, slots = self.size - len(rows), self._state.slots_read()
+        moves = closing_moves(self.size, rows) if slots is None else sorting_moves(slots, rows)
         with torch.inference_mode():
             if spoilt:
                 self._state.wipe(torch.tensor(sorted(spoilt), device=self._device))
@@ -169,3 +172,23 @@ def closing_moves(size: int, dropped: Collection[int]) -> list[Move]:
     holes = sorted(row for row in dropped if row < left)
     fillers = (row for row in range(left, size) if row not in dropped)
     return [Move(source, target) for target, source in zip(holes, fillers, strict=True)]
+
+
+def sorting_moves(slots: Sequence[int], dropped: Collection[int]) -> list[Move]:
+    """Do what `closing_moves` does, and keep rows together that have come as far, given the slots of each.
+
+    Rows that came first are the longest, so a batch is sorted by itself, but for the places of rows that left: such a
+    place goes to the longest of the rows behind its neighbours, whose own place goes to the longest behind that, and so
+    on. Rows only move to the front, so the moves may be done at once or one after the other.
+    """
+    left, held = len(slots) - len(dropped), list(range(len(slots)))  # the row at each place, -1 where it left
+    for place in dropped:
+        held[place] = -1
+    for place in sorted(dropped):
+        while place < left:
+            behind = min((place // ROWS_TOGETHER + 1) * ROWS_TOGETHER, left)
+            rows = ((slots[held[at]] // _ALIKE, at) for at in range(behind, len(held)) if held[at] >= 0)
+            _, longest = max(rows)
+            held[place], held[longest] = held[longest], -1
+            place = longest
+    return [Move(source, target) for target, source in enumerate(held[:left]) if source != target]

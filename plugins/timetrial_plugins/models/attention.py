@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from timetrial_plugins.models.attention_state import StepCache, StepView
 from timetrial_plugins.models.joint import JointLinear
-from timetrial_plugins.models.layers import RotaryTables, rotate, rotate_in_place
-from timetrial_plugins.models.shared_prompt import KeyValues, attend_to_both
+from timetrial_plugins.models.layers import RotaryTables, rotate, rotate_step
+from timetrial_plugins.models.shared_prompt import KeyValues, attend_in_segments
 
 
 class SequenceView(NamedTuple):
@@ -59,17 +59,19 @@ class GroupedQueryAttention(nn.Module, ABC):
         )
         return self._merge(mixed), KeyValues(key, value)
 
-    def step(self, x: Tensor, view: StepView, cache: StepCache) -> Tensor:
-        """Attend from one new token per row, `x` (B, D), to the cache, after writing the token's own entry."""
-        heads = torch.unflatten(self.joint_in(x), -1, (-1, self.head_dim))  # (B, H + 2 K, P)
-        rotate_in_place(heads[:, : -self.num_kv_heads], view.turns)
-        query, key = heads[:, : self.num_heads], heads[:, self.num_heads : -self.num_kv_heads]
-        value = heads[:, -self.num_kv_heads :]
+    def step(self, x: Tensor, view: StepView, cache: StepCache, onto: Tensor | None = None) -> Tensor:
+        """Attend from one new token per row, `x` (B, D), to the cache, after writing the token's own entry.
+
+        The output is added to `onto`, if given, which may be overwritten.
+        """
+        heads = self.joint_in(x).view(len(x), -1, self.head_dim)  # (B, H + 2 K, P)
+        turned, value = rotate_step(heads[:, : -self.num_kv_heads], view.turns), heads[:, -self.num_kv_heads :]
+        query, key = turned[:, : self.num_heads], turned[:, self.num_heads :]
         cache.own.keys[view.entry] = key
         cache.own.values[view.entry] = value
         # The query heads of one group become the rows of one matrix: keys and values are read once per group.
         grouped = torch.unflatten(query, 1, (self.num_kv_heads, -1))  # (B, K, H/K, P)
-        return self.joint_out(attend_to_both(grouped, cache.own, view.bias, cache.prompts).flatten(1))
+        return self.joint_out(attend_in_segments(grouped, cache.segments, cache.prompts).flatten(1), onto)
 
     def _heads(self, x: Tensor, tables: RotaryTables) -> tuple[Tensor, Tensor, Tensor]:
         """Return query (B, H, T, P), key and value (B, K, T, P) of `x`, the first two rotated."""

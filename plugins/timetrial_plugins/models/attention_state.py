@@ -7,6 +7,7 @@ other rows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from timetrial_plugins.models.interface import DecodeState
 from timetrial_plugins.models.layers import RotaryTables, Turns
-from timetrial_plugins.models.shared_prompt import KeyValues, PromptRows, multiplies
+from timetrial_plugins.models.shared_prompt import KeyValues, PromptRows, Segment, multiplies
+from timetrial_plugins.models.spans import Span, spans_of
 
 _BUCKET = 16  # attention reads the key/value buffers up to a multiple of this, not to their end
 _FIRST_SLOTS = 128  # of buffers that can grow
+_LEAST_SAVED_BYTES = 2**19  # of a layer's keys and values, by reading rows in two spans: what the second one costs
 
 
 class StepView(NamedTuple):
@@ -26,13 +29,13 @@ class StepView(NamedTuple):
 
     turns: Turns  # (B, 1, P) of each row's position
     entry: tuple[Any, ...]  # where in (B, K, S, P) each row's new entry goes; Any: an index of slices and tensors
-    bias: Tensor | None  # (B, 1, 1, S): 0 up to the row's own last slot, -inf after it; None: no row ends before S
 
 
 class StepCache(NamedTuple):
     """What one layer attends to in a step."""
 
-    own: KeyValues  # (B, K, S, P)
+    own: KeyValues  # (B, K, S, P), where new entries are written
+    segments: Sequence[Segment]  # of the same, as far as their rows have come
     prompts: Sequence[PromptRows]
 
 
@@ -46,7 +49,7 @@ class AttentionState(DecodeState):
         self._turns = tables.turns()
         self._prompts: list[KeyValues | None] = []  # of each row in use, all layers (L, K, S, P) of what it shares
         self._offsets = torch.zeros_like(self.lengths)  # (R,) tokens of the prompt that a row shares
-        self._own: tuple[int, int] | None = None  # least and most slots of a row in use; None: to be looked up
+        self._spans: list[Span] | None = None  # of the rows in use; None: to be looked up
         self._groups: list[list[PromptRows]] = [[] for _ in self.buffers["keys"]]  # a layer's prompts and their rows
 
     def share(self, source: DecodeState, copies: int, row: int = 0) -> None:
@@ -78,8 +81,8 @@ class AttentionState(DecodeState):
     def move(self, sources: Tensor, targets: Tensor, batch: int) -> None:
         """Copy rows `sources` over rows `targets`, then leave the first `batch` rows in use."""
         super().move(sources, targets, batch)
-        self._offsets[targets] = self._offsets[sources]
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+            self._offsets[target] = self._offsets[source]
             self._prompts[target] = self._prompts[source]
         del self._prompts[batch:]
         self._regroup()
@@ -97,32 +100,36 @@ class AttentionState(DecodeState):
         self.batch, self.longest = batch, length
         self._prompts = [None] * batch
 
+    def slots_read(self) -> list[int]:
+        """Return how many slots a step reads of each row in use."""
+        return self._own(slice(self.batch)).tolist()
+
     def caches(self) -> list[StepCache]:
         """Return what every layer attends to in the next step."""
-        slots = self._num_slots()
-        self._reserve(slots)
-        keys, values = (self.buffers[name][:, : self.batch, :, :slots] for name in ("keys", "values"))
-        own = map(KeyValues, keys.unbind(0), values.unbind(0))
-        return [StepCache(entries, prompts) for entries, prompts in zip(own, self._groups, strict=True)]
+        spans = self._row_spans()
+        self._reserve(max(map(self._num_slots, spans), default=1))
+        own = self._entries(slice(self.batch), self._slots)
+        parts = [self._entries(span.rows, self._num_slots(span)) for span in spans]
+        biases = [self._bias(span) for span in spans]
+        segments = [
+            [Segment(span.rows, entries, bias) for span, entries, bias in zip(spans, layer, biases, strict=True)]
+            for layer in zip(*parts, strict=True)
+        ]
+        return list(map(StepCache, own, segments, self._groups))
 
     def step_view(self) -> StepView:
         """Return what attention layers must know for the next token of every row in use."""
         least, most = self._own_range()
         assert most < self.capacity, "the state is full"
-        positions, device = self.lengths[: self.batch], self.lengths.device
-        turns = self._turns.at(positions)
+        turns = self._turns.at(self.lengths[: self.batch])
         if least == most:
-            return StepView(turns, (slice(None), slice(None), most), None)
-        own = positions - self._offsets[: self.batch]
-        rows, slots = (torch.arange(size, device=device) for size in (self.batch, self._num_slots()))
-        bias = torch.zeros(self.batch, len(slots), dtype=self.buffers["keys"].dtype, device=device)
-        bias = bias.masked_fill_(slots > own[:, None], -torch.inf)[:, None, None]
-        return StepView(turns, (rows, slice(None), own), bias)
+            return StepView(turns, (slice(None), slice(None), most))
+        rows = slice(self.batch)
+        return StepView(turns, (torch.arange(self.batch, device=self.lengths.device), slice(None), self._own(rows)))
 
     def finish_step(self) -> None:
         """Count the token that every row in use has read."""
-        least, most = self._own_range()
-        self._own = least + 1, most + 1
+        self._spans = [span.later() for span in self._row_spans()]
         self.lengths[: self.batch] += 1
         self.longest += 1
 
@@ -158,7 +165,7 @@ class AttentionState(DecodeState):
 
     def _regroup(self) -> None:
         """Find out which rows share which prompt, and forget how many slots rows have."""
-        self._own = None
+        self._spans = None
         rows_of: dict[int, list[int]] = {}
         for row, prompt in enumerate(self._prompts):
             if prompt is not None:
@@ -171,17 +178,43 @@ class AttentionState(DecodeState):
             for layer, (keys, values) in enumerate(zip(*prompt, strict=True)):
                 self._groups[layer].append(PromptRows(which, KeyValues(keys[None], values[None])))
 
-    def _own_range(self) -> tuple[int, int]:
-        """Return the least and the most slots of a row in use; the device is asked only after rows came or went."""
-        if self._own is None:
-            own = self.lengths[: self.batch] - self._offsets[: self.batch]
-            self._own = (int(own.min()), int(own.max())) if self.batch else (0, 0)
-        return self._own
+    def _own(self, rows: slice) -> Tensor:
+        """Return how many slots of their own rows have come to."""
+        return self.lengths[rows] - self._offsets[rows]
 
-    def _num_slots(self) -> int:
+    def _row_spans(self) -> list[Span]:
+        """Return which rows in use are read together; the device is asked only after rows came or went."""
+        if self._spans is None:
+            _, _, heads, _, channels = (keys := self.buffers["keys"]).shape
+            slot_bytes = 2 * heads * channels * keys.element_size()
+            least_saved = -(-_LEAST_SAVED_BYTES // slot_bytes) if multiplies(keys) else sys.maxsize
+            self._spans = spans_of(self.slots_read(), least_saved)
+        return self._spans
+
+    def _own_range(self) -> tuple[int, int]:
+        """Return the least and the most slots of a row in use."""
+        spans = self._row_spans()
+        return min((span.least for span in spans), default=0), max((span.most for span in spans), default=0)
+
+    def _num_slots(self, span: Span) -> int:
         """Return how many slots the next step reads: those in use, up to a multiple where rows differ."""
-        least, most = self._own_range()
-        return most + 1 if least == most else min(-(-(most + 1) // _BUCKET) * _BUCKET, self.capacity)
+        if span.least == span.most:
+            return span.most + 1
+        return min(-(-(span.most + 1) // _BUCKET) * _BUCKET, self.capacity)
+
+    def _entries(self, rows: slice, slots: int) -> list[KeyValues]:
+        """Return what each layer has of rows, up to a slot."""
+        keys, values = (self.buffers[name][:, rows, :, :slots] for name in ("keys", "values"))
+        return list(map(KeyValues, keys.unbind(0), values.unbind(0)))
+
+    def _bias(self, span: Span) -> Tensor | None:
+        """Return what is added to the scores: 0 up to each row's last slot, -inf after it; None if all are equal."""
+        if span.least == span.most:
+            return None
+        keys, own = self.buffers["keys"], self._own(span.rows)
+        slots = torch.arange(self._num_slots(span), device=own.device)
+        bias = keys.new_zeros(len(own), len(slots)).masked_fill_(slots > own[:, None], -torch.inf)
+        return bias[:, None, None]
 
 
 def key_value_buffers(shape: Sequence[int], like: Tensor) -> dict[str, Tensor]:

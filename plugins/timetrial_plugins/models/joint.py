@@ -51,19 +51,23 @@ class JointLinear:
         """E."""
         return self._rows or sum(one.weight.shape[0] for one in self._maps)
 
-    def __call__(self, x: Tensor) -> Tensor:  # (..., D) -> (..., E)
-        """Return the outputs, one map after the other."""
+    def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:  # (..., D), (..., E) -> (..., E)
+        """Return the outputs, one map after the other; with `onto`, which may be overwritten, their sum with it."""
+        if self._packed is None or self._fused is not None:
+            outputs = self._unpacked(x)
+        else:
+            tiles, single, bias = self._packed
+            if single is None or x.numel() != single.num_inputs:
+                return _product(x, onto, tiles, bias)
+            row = single(x.reshape(-1))
+            outputs = (row if bias is None else row.add_(bias)).view(*x.shape[:-1], -1)
+        return outputs if onto is None else onto.add_(outputs)
+
+    def _unpacked(self, x: Tensor) -> Tensor:
         if self._fused is not None:
             return functional.linear(x, *self._fused)
-        if self._packed is None:
-            parts = [functional.linear(x, one.weight, getattr(one, "bias", None)) for one in self._maps]
-            return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[..., : self._rows]
-        tiles, single, bias = self._packed
-        if single is not None and x.numel() == single.num_inputs:
-            row = single(x.reshape(-1))
-            return (row if bias is None else row.add_(bias)).view(*x.shape[:-1], -1)
-        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, tiles, bias, "none", [], "")
-        return output
+        parts = [functional.linear(x, one.weight, getattr(one, "bias", None)) for one in self._maps]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[..., : self._rows]
 
     def apart(self, x: Tensor) -> list[Tensor]:  # (..., D) -> of each map
         """Return the outputs of each map: from one product where nothing is differentiated, if weights are packed."""
@@ -91,6 +95,17 @@ class JointLinear:
         single = SingleRow(weight) if weight.dtype == torch.float32 else None
         self._packed = _Packed(torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), single, bias)
         return True
+
+
+def _product(x: Tensor, onto: Tensor | None, tiles: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the outputs of packed weights; what they are added to is read by the same operation."""
+    multiply = torch.ops.mkldnn._linear_pointwise
+    output: Tensor
+    if onto is None:
+        output = multiply.default(x, tiles, bias, "none", [], "")
+    else:
+        output = multiply.binary(x, onto, tiles, bias, "add")
+    return output
 
 
 def _moved_together(parameters: Sequence[Tensor]) -> Tensor:

@@ -76,10 +76,10 @@ class SwiGLU(nn.Module):
         (output,) = self.joint_out.apart(functional.silu(gate) * up)
         return output
 
-    def step(self, x: Tensor) -> Tensor:  # (B, D) -> (B, D)
-        """Do the same for one token per row."""
+    def step(self, x: Tensor, onto: Tensor | None = None) -> Tensor:  # (B, D) -> (B, D)
+        """Do the same for one token per row; the output is added to `onto`, if given, which may be overwritten."""
         gate, up = self.joint_in(x).chunk(2, dim=-1)
-        return self.joint_out(functional.silu(gate).mul_(up))
+        return self.joint_out(functional.silu(gate).mul_(up), onto)
 
 
 class Llama3Scaling(NamedTuple):
@@ -154,7 +154,7 @@ def rotate(x: Tensor, tables: RotaryTables) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 
 
-def rotate_in_place(x: Tensor, turns: Turns) -> None:
+def rotate_step(x: Tensor, turns: Turns) -> Tensor:
     """Rotate the heads of one token per row, (B, heads, P), as `rotate` does."""
     wide = widen(x)
-    x.copy_(torch.addcmul(wide * turns.cos, wide.roll(wide.shape[-1] // 2, dims=-1), turns.sin))
+    return torch.addcmul(wide * turns.cos, wide.roll(wide.shape[-1] // 2, dims=-1), turns.sin).to(x.dtype)

@@ -119,10 +119,9 @@ class LlamaLayer(nn.Module):
         return self.self_attn.attend(self.input_layernorm(hidden), view)
 
     def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
-        """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
-        hidden += self.self_attn.step(self.input_layernorm.step(hidden), view, cache)
-        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
-        return hidden
+        """Return the layer's output (B, D) for one new token per row; `hidden` may be overwritten."""
+        hidden = self.self_attn.step(self.input_layernorm.step(hidden), view, cache, onto=hidden)
+        return self.mlp.step(self.post_attention_layernorm.step(hidden), onto=hidden)
 
 
 class Llama(LlamaFrame[AttentionState]):

@@ -88,13 +88,16 @@ class LlambaMixer(nn.Module):
         biases = {"in_proj.bias": projected, "conv1d.bias": convolved}
         return rows | {name: its_rows for name, its_rows in biases.items() if name in dict(self.named_parameters())}
 
-    def step(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """Mix one token per row, `hidden` (B, D), and write it into the memory; return the output (B, D)."""
+    def step(self, hidden: Tensor, memory: Memory, onto: Tensor | None = None) -> Tensor:
+        """Mix one token per row, `hidden` (B, D), and write it into the memory; return the output (B, D).
+
+        It is added to `onto`, if given, which may be overwritten.
+        """
         convolved, gate, decay = torch.split(self.joint_in(hidden), self.parts, dim=-1)
         convolved = causal_conv_step_in_place(convolved, self._taps(), self.conv1d.bias, memory.window)
         inputs = self._inputs(convolved, decay)
         y = self._recur(inputs, memory.state)  # (B, H, P)
-        return self.joint_out(self._gated(y, inputs.x, gate))
+        return self.joint_out(self._gated(y, inputs.x, gate), onto)
 
     def _inputs(self, convolved: Tensor, decay: Tensor) -> SSDInputs:
         """Return the recurrence's inputs from (B, ..., C) and the in_proj's A_log (B, ..., H).
@@ -149,10 +152,12 @@ class LlambaBlock(nn.Module):
         return {f"mixer.{name}": rows for name, rows in self.mixer.mixing_rows.items()}
 
     def step(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """Return the block's output (B, D) for one token per row, and write it into the memory and `hidden`."""
-        hidden += self.mixer.step(self.input_layernorm.step(hidden), memory)
-        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
-        return hidden
+        """Return the block's output (B, D) for one token per row, which is written into the memory.
+
+        `hidden` may be overwritten.
+        """
+        hidden = self.mixer.step(self.input_layernorm.step(hidden), memory, onto=hidden)
+        return self.mlp.step(self.post_attention_layernorm.step(hidden), onto=hidden)
 
 
 class LlambaBackbone(nn.Module):

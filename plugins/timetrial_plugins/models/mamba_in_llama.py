@@ -44,11 +44,9 @@ class HybridLayer(nn.Module):
         output: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
         return output
 
-    def finish_step(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        """Do the same for one token per row, (B, D); `hidden` is overwritten."""
-        hidden += mixed
-        hidden += self.mlp.step(self.post_attention_layernorm.step(hidden))
-        return hidden
+    def finish_step(self, hidden: Tensor) -> Tensor:
+        """Do the same for one token per row, from the sum of both, (B, D), which may be overwritten."""
+        return self.mlp.step(self.post_attention_layernorm.step(hidden), onto=hidden)
 
 
 class AttentionLayer(HybridLayer):
@@ -70,8 +68,8 @@ class AttentionLayer(HybridLayer):
         return self.mha.attend(self.input_layernorm(hidden), view)
 
     def step(self, hidden: Tensor, view: StepView, cache: StepCache) -> Tensor:
-        """Return the layer's output (B, D) for one new token per row; `hidden` is overwritten."""
-        return self.finish_step(hidden, self.mha.step(self.input_layernorm.step(hidden), view, cache))
+        """Return the layer's output (B, D) for one new token per row; `hidden` may be overwritten."""
+        return self.finish_step(self.mha.step(self.input_layernorm.step(hidden), view, cache, onto=hidden))
 
 
 class MambaLayer(HybridLayer):
@@ -100,8 +98,11 @@ class MambaLayer(HybridLayer):
         return {f"mamba.{name}": rows for name, rows in self.mamba.mixing_rows.items()}
 
     def step(self, hidden: Tensor, memory: MambaMemory) -> Tensor:
-        """Return the layer's output (B, D) for one new token per row, and write it into the memory and `hidden`."""
-        return self.finish_step(hidden, self.mamba.step(self.input_layernorm.step(hidden), memory))
+        """Return the layer's output (B, D) for one new token per row, which is written into the memory.
+
+        `hidden` may be overwritten.
+        """
+        return self.finish_step(self.mamba.step(self.input_layernorm.step(hidden), memory, onto=hidden))
 
 
 class HybridState(AttentionState):

@@ -70,8 +70,11 @@ class MambaMixer(nn.Module, ABC):
         """Mix `x` (B, T, D) from an empty memory; return the output (B, T, D) and the memory after it."""
 
     @abstractmethod
-    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
-        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+    def step(self, x: Tensor, memory: MambaMemory, onto: Tensor | None = None) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D).
+
+        It is added to `onto`, if given, which may be overwritten.
+        """
 
     def mixing(self, x: Tensor, doc_ids: Tensor | None) -> Mixing:
         """Return what decides how the tokens of `x` (B, T, D) are mixed, if `mixing_rows` is not empty."""
@@ -144,12 +147,15 @@ class Mamba1Mixer(MambaMixer):
         (output,) = self.joint_out.apart(self._gated(y, inputs.x, z))
         return output, MambaMemory(window, state)
 
-    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
-        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+    def step(self, x: Tensor, memory: MambaMemory, onto: Tensor | None = None) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D).
+
+        It is added to `onto`, if given, which may be overwritten.
+        """
         z, x, b, c, dt = self._split(self.joint_in(x))
         inputs = self._inputs(self._convolve_step(self._shared_heads(x).flatten(-2), memory.window), b, c, dt)
         y = self._recur(inputs, self._binary_rates(), memory.state)
-        return self.joint_out(self._gated(y, inputs.x, z))
+        return self.joint_out(self._gated(y, inputs.x, z), onto)
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
         """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""
@@ -231,12 +237,15 @@ class Mamba2Mixer(MambaMixer):
             "D": whole,
         }
 
-    def step(self, x: Tensor, memory: MambaMemory) -> Tensor:
-        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D)."""
+    def step(self, x: Tensor, memory: MambaMemory, onto: Tensor | None = None) -> Tensor:
+        """Mix one new token per row, `x` (B, D), and write it into the memory; return the output (B, D).
+
+        It is added to `onto`, if given, which may be overwritten.
+        """
         z, xbc, dt = torch.split(self.joint_in(x), self._step_parts, dim=-1)
         x, inputs = self._inputs(self._convolve_step(xbc, memory.window), dt)
         y = self._recur(inputs, memory.state)
-        return self.joint_out(self._gated(y, x, z))
+        return self.joint_out(self._gated(y, x, z), onto)
 
     def fresh(self, generator: torch.Generator) -> dict[str, Fresh]:
         """Draw what a student never gets from a teacher: all parameters but those of in_proj and out_proj."""

@@ -36,22 +36,48 @@ class PromptRows(NamedTuple):
     entries: KeyValues  # (1, K, S, P)
 
 
+class Segment(NamedTuple):
+    """Rows that lie side by side, and their own keys and values up to the slot that the longest of them has come to."""
+
+    rows: slice
+    own: KeyValues  # (b, K, S, P)
+    bias: Tensor | None  # (b, 1, 1, S), as in `attend`
+
+
+def attend_in_segments(
+    query: Tensor, segments: Sequence[Segment], prompts: Sequence[PromptRows]
+) -> Tensor:  # (B, K, G, P)
+    """Do what `attend_to_both` does, each segment of the B rows reading its own slots and no more."""
+    if len(segments) == 1:
+        return attend_to_both(query, segments[0].own, segments[0].bias, prompts)
+    prompt = attend_to_prompts(query, prompts) if prompts else None
+    mixed = []
+    for rows, own, bias in segments:
+        part = None if prompt is None else Attended(prompt.mixed[rows], prompt.log_sum[rows])
+        mixed.append(_attend_by_products(query[rows], own, bias, part))
+    return torch.cat(mixed)
+
+
 def attend_to_both(
     query: Tensor, own: KeyValues, bias: Tensor | None, prompts: Sequence[PromptRows]
 ) -> Tensor:  # (B, K, G, P)
     """Attend from `query` (B, K, G, P) to each row's own keys, with `bias` as in `attend`, and to its shared prompt."""
-    if not multiplies(query):
-        attended = attend(query, own, bias)
-        return merge(attend_to_prompts(query, prompts), attended) if prompts else attended.mixed
+    if multiplies(query):
+        return _attend_by_products(query, own, bias, attend_to_prompts(query, prompts) if prompts else None)
+    attended = attend(query, own, bias)
+    return merge(attend_to_prompts(query, prompts), attended) if prompts else attended.mixed
+
+
+def _attend_by_products(query: Tensor, own: KeyValues, bias: Tensor | None, prompt: Attended | None) -> Tensor:
+    """Attend to each row's own keys, and merge the result with that of its prompt."""
     matrices = (query * query.shape[-1] ** -0.5).flatten(0, 1)  # (B K, G, P)
     values = own.values.flatten(0, 1)
     scores = torch.bmm(matrices, own.keys.flatten(0, 1).mT)  # (B K, G, S)
     if bias is not None:
         scores.view(*query.shape[:3], -1).add_(bias)
-    if not prompts:
+    if prompt is None:
         return torch.bmm(scores.softmax(dim=-1), values).view(query.shape)
     # To the softmax a whole prompt is one more key: its score is the log of its sum, its value what was made of it.
-    prompt = attend_to_prompts(query, prompts)
     shares = torch.cat((prompt.log_sum.reshape(-1, query.shape[2], 1), scores), dim=-1).softmax(dim=-1)
     from_prompt = prompt.mixed.reshape(matrices.shape) * shares[..., :1]
     return torch.baddbmm(from_prompt, shares[..., 1:], values).view(query.shape)

@@ -135,6 +135,37 @@ def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
+def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
+    module: CausalModule[Any], shares_prompts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timetrial_plugins.models.attention_state._LEAST_SAVED_BYTES", 1)
+    assert module.pack()
+    batch = DecodeBatch(module, Sampler(SAMPLING), 40, 64, shares_prompts=shares_prompts)
+    rows: list[int] = []  # streams
+    drawn: dict[int, list[int]] = {}
+
+    def decode(steps: int, *streams: int) -> None:
+        if streams:
+            batch.admit(batch.prefill(PROMPTS[0]), streams)
+            rows.extend(streams)
+        for _ in range(steps):
+            for row, token in zip(rows, batch.advance().tolist(), strict=True):
+                drawn.setdefault(row, []).append(token)
+
+    decode(6, *range(16))
+    decode(5, *range(20, 36))
+    for move in batch.drop([2, 5, 17]):
+        rows[move.target] = rows[move.source]
+    del rows[batch.size :]
+    decode(7, *range(40, 49))
+    if isinstance(batch._state, AttentionState):
+        assert len(batch._state.caches()[0].segments) > 1
+    for stream, tokens in drawn.items():
+        assert tokens == expected(module, PROMPTS[0], stream)[: len(tokens)]
+    assert len(drawn) == 41
+
+
+@pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
 def test_buffers_that_grow_with_the_rows_leave_no_trace(module: CausalModule[Any], shares_prompts: bool) -> None:
     module.keep()
     assert module.pack()

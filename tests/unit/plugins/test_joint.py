@@ -46,6 +46,21 @@ def test_there_may_be_any_axes_before_the_inputs(shape: tuple[int, ...], bias: b
         assert torch.allclose(joint(x), torch.cat([part(x) for part in parts], dim=-1), atol=1e-6)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("layout", ["parameters", "packed", "fused"])
+@pytest.mark.parametrize("batch", [1, 2, 64])
+def test_outputs_may_be_added_to_something(batch: int, layout: str, bias: bool) -> None:
+    parts, x, sums = maps(40, 8, bias=bias), torch.randn(batch, 24), torch.randn(batch, 48)
+    joint = JointLinear(*parts)
+    with torch.inference_mode():
+        if layout == "packed":
+            assert joint.pack()
+        elif layout == "fused":
+            joint.fuse()
+        expected = sums + joint(x)
+        assert torch.allclose(joint(x, onto=sums), expected, atol=1e-6)
+
+
 def test_maps_apart_are_the_maps_and_packed_only_where_nothing_is_differentiated() -> None:
     parts, x = maps(8, 5), torch.randn(2, 3, 24)
     joint = JointLinear(*parts)

@@ -15,7 +15,9 @@ from timetrial_plugins.models.shared_prompt import (
     Attended,
     KeyValues,
     PromptRows,
+    Segment,
     attend,
+    attend_in_segments,
     attend_plainly,
     attend_to_both,
     attend_to_prompts,
@@ -106,6 +108,26 @@ def test_a_buffer_of_keys_by_channels_gives_the_same() -> None:
     query, own = draw(B, K, G, P), entries(B, 6, 1)
     by_channels = KeyValues(own.keys.mT.contiguous().mT, own.values)
     assert torch.allclose(attend_to_both(query, by_channels, None, []), attend_to_both(query, own, None, []))
+
+
+@pytest.mark.parametrize("rows", [[], [None], [[0, 3], [4, 1, 2]], [[4, 2]]], ids=str)
+def test_rows_in_segments_attend_as_each_does_by_itself(rows: list[list[int] | None]) -> None:
+    query, own, lengths = draw(B, K, G, P), entries(B, 9, 1), torch.tensor([9, 7, 3, 3, 3])
+    bias = torch.zeros(B, 9, dtype=torch.float64).masked_fill_(torch.arange(9) >= lengths[:, None], -torch.inf)
+    bias = bias[:, None, None]
+    prompts = [
+        PromptRows(None if some is None else torch.tensor(some), entries(1, 4 + 7 * index, 10 + index))
+        for index, some in enumerate(rows)
+    ]
+    short = KeyValues(own.keys[2:, :, :3], own.values[2:, :, :3])
+    segments = [
+        Segment(slice(0, 2), KeyValues(own.keys[:2], own.values[:2]), bias[:2]),
+        Segment(slice(2, B), short, None),
+    ]
+    expected = attend_to_both(query, own, bias, prompts)
+    assert torch.allclose(attend_in_segments(query, segments, prompts), expected, atol=1e-12)
+    whole = [Segment(slice(B), own, bias)]
+    assert torch.equal(attend_in_segments(query, whole, prompts), expected)
 
 
 @pytest.mark.parametrize("shift", [0.0, 300.0, -300.0])
