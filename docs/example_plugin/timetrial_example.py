@@ -138,8 +138,8 @@ class Bytes:
         return b"".join([bytes(t for t in tokens if t < END), *spelled]).decode("utf-8", errors="replace")
 
     def render(self, prompt: timetrial.Prompt) -> str:
-        """Return the turns, one after the other."""
-        return "".join(f"{message.role}: {message.content}\n" for message in prompt.messages)
+        """Return the turns, one after the other, and what the answer starts with."""
+        return "".join(f"{message.role}: {message.content}\n" for message in prompt.messages) + prompt.start
 
 
 class Guesser:

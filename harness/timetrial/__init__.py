@@ -42,6 +42,7 @@ from timetrial.protocol import (
     TimedRewardModel,
     Tokenizer,
     Unscored,
+    WeighingAggregator,
 )
 from timetrial.rates import MachineRates
 from timetrial.record import (
@@ -53,6 +54,7 @@ from timetrial.record import (
     Problem,
     Prompt,
     SampleKey,
+    ScoreTiming,
     Series,
     StepScores,
     Timing,
@@ -143,6 +145,7 @@ __all__ = [
     "SampleKey",
     "Sampling",
     "ScoreTime",
+    "ScoreTiming",
     "Series",
     "StepCost",
     "StepScores",
@@ -159,6 +162,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "VoteTable",
+    "WeighingAggregator",
     "__version__",
     "best_of_choice",
     "best_of_k",

@@ -1,8 +1,9 @@
 """The derived results of a run: the "analysis" object of curves.json, beside its list of curves.
 
-Curves are named by their place in that list. Times are decode seconds of k samples of one problem, T*(k), prefill and
-verifier left out. Intervals are 95 % percentile intervals over replicates that draw problems (the same for all
-curves of a comparison) and one timing repeat per model and batch size together.
+Curves are named by their place in that list. Times are decode seconds of k samples of one problem, T*(k), prefill left
+out; where the curve's accounting says so, those of scoring them are added. Intervals are 95 % percentile intervals over
+replicates that draw problems (the same for all curves of a comparison) and one timing repeat per model and batch size
+together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from timetrial.record import Accounting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,7 @@ class PoolFacts:
 
     None, as the two above, if only counts were imported."""
     num_scored: tuple[tuple[str, int], ...] = ()
-    """(reward model, problems all of whose answers it scored): those the rules that take scores are about."""
+    """(reward model, problems about all of whose answers it was asked): those the rules that take scores are about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +56,28 @@ class SkippedRule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UntimedVerifier:
+    """A reward model whose seconds are in no curve, and why."""
+
+    reward_model: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TimeTable:
     """The seconds of one model: measured batches, and T*(k) with the split that attains it."""
 
     model: str
+    """The model that decodes, or the reward model that scores."""
     prompt_tokens: int
     new_tokens: int
+    """Tokens decoded, or those of a solution that is scored."""
     environment: str
     """Key into environment.json."""
     batches: tuple[int, ...]
     """Batch sizes that fitted, ascending."""
     batch_seconds: tuple[float, ...]
-    """Median decode seconds of each over the timed repeats."""
+    """Median seconds of each over the timed repeats: of decoding, or of scoring."""
     num_repeats: tuple[int, ...]
     out_of_memory: tuple[int, ...]
     """Batch sizes that did not fit."""
@@ -180,11 +193,14 @@ class Comparison:
     rule: str | None
     """"coverage", an aggregator's name, or None: every aggregator, coverage left out."""
     reward_model: str | None
+    accounting: Accounting | None = "generation"
+    """What the seconds of its curves count; None, if `rule` is None: the verifier too wherever its time is known."""
     curves: tuple[int, ...]
     num_problems: int
     """Problems common to all of them; values here are over these."""
     differences: tuple[PairedDifference, ...] = ()
-    """Every pair of curves once; empty if `rule` is None."""
+    """Every pair of curves once; empty if `rule` is None, or if the curves stand in another comparison without the
+    verifier's seconds: at equal k they are the same."""
     time_range_s: tuple[float, float] | None = None
     """From the first to the last T*(k) of the task's curves; None if none is timed, and then the rest is empty."""
     budget_values: tuple[BudgetValue, ...] = ()
@@ -212,6 +228,10 @@ class Analysis:
     pools: tuple[PoolFacts, ...]
     skipped: tuple[SkippedRule, ...]
     time_tables: tuple[TimeTable, ...]
+    verifier_tables: tuple[TimeTable, ...] = ()
+    """Of each reward model, for the completions of each run that are compared: seconds of scoring k samples."""
+    untimed_verifiers: tuple[UntimedVerifier, ...] = ()
+    """Reward models that scored, and whose rules' seconds count generation alone."""
     comparisons: tuple[Comparison, ...]
 
 
@@ -234,15 +254,18 @@ def analysis_from_json(data: Mapping[str, Any]) -> Analysis:
 def decode(hint: Any, value: Any) -> Any:  # Any: a type as annotated above, and the JSON value of that type
     """Make a dataclass, with all that it holds, from what `dataclasses.asdict` and JSON made of it.
 
+    Fields with a default may be absent: those that are younger than the file.
+
     Raises:
         ValueError: a field is missing or unknown; the message names it.
     """
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        if set(hints) != set(value):
-            wrong = ", ".join(sorted(set(hints) ^ set(value)))
-            raise ValueError(f"not a {hint.__name__}: missing or unknown {wrong}")
-        return hint(**{name: decode(hints[name], value[name]) for name in hints})
+        required = {field.name for field in dataclasses.fields(hint) if _is_required(field)}
+        wrong = (required - set(value)) | (set(value) - set(hints))
+        if wrong:
+            raise ValueError(f"not a {hint.__name__}: missing or unknown {', '.join(sorted(wrong))}")
+        return hint(**{name: decode(hints[name], value[name]) for name in value})
     options = typing.get_args(hint)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return None if value is None else decode(options[0], value)
@@ -250,3 +273,7 @@ def decode(hint: Any, value: Any) -> Any:  # Any: a type as annotated above, and
         items = [options[0]] * len(value) if options[-1] is Ellipsis else options
         return tuple(decode(item, part) for item, part in zip(items, value, strict=True))
     return value
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:  # Any: the type of its values
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pluggy
@@ -16,7 +17,7 @@ import pluggy
 from timetrial.clock import Clock, MonotonicClock
 from timetrial.config import NO_GRADER, OWN_GRADER
 from timetrial.engines import OWN_ENGINE, EngineSpec
-from timetrial.error import CheckpointError, PluginError, UnknownNameError
+from timetrial.error import CheckpointError, PluginError, UnknownNameError, UsageError
 from timetrial.manager import PluginPoint, PluginSet, PluginSettings, Refusal, describe, installed_plugins, load_plugins
 from timetrial.spec import (
     AggregatorSpec,
@@ -129,8 +130,24 @@ class Catalog:
         return _find("model family", family, self.models(), "`timetrial models` lists them.")
 
     def task(self, name: str) -> TaskSpec:
-        """Return a task. Raises UnknownNameError."""
-        return _find("task", name, self.tasks(), "`timetrial tasks` lists them.")
+        """Return a task, of NAME or NAME:REF. Raises UnknownNameError, and UsageError as `task_offer`."""
+        return self.task_offer(name).spec
+
+    def task_offer(self, name: str) -> Offer[TaskSpec]:
+        """Return a task and where it came from; NAME:REF asks one that stands for many for the one called REF.
+
+        Raises:
+            UnknownNameError: there is no task of that name.
+            UsageError: it stands for itself alone, so that nothing can follow a colon.
+        """
+        family, colon, reference = name.partition(":")
+        spec = _find("task", family, self.tasks(), "`timetrial tasks` lists them.")
+        offer = self.tasks()[family]
+        if not colon:
+            return offer
+        if spec.load_named is None:
+            raise UsageError(f"unknown task {name!r}: {family!r} is a single task, so nothing follows its name")
+        return replace(offer, spec=replace(spec, name=name, load=partial(spec.load_named, reference), load_named=None))
 
     def aggregator(self, name: str) -> AggregatorSpec:
         """Return an aggregator. Raises UnknownNameError."""

@@ -37,6 +37,8 @@ class TimingGrid:
     """None: the mean length of the run's completions."""
     repeats: int = 5
     warmups: int = 1
+    times_verifier: bool = True
+    """Time the run's reward model at the same batches too, so that what it takes is paid for out of the budget."""
     spans_contexts: bool = False
     """Time every batch after a second prompt too, up to the longest context of the run's completions: replay needs
     it (docs/deadlines.md)."""
@@ -85,6 +87,8 @@ class RunConfig:
     reward_model: str | None = None
     reduction: Reduction = "last"
     """How a completion's step scores become one score: last (the paper), min, prod or mean."""
+    gamma: float = 1.0
+    """The power that scores are raised to before they are added up: 0 votes by majority, 1 weighs by the score."""
     grader: str | None = None
     """A plugged-in grader that grades instead of each task's own. None: each task's own."""
     second_opinion: str | None = None
@@ -153,10 +157,16 @@ class RunConfig:
             raise UsageError(f"budget is {self.budget_s} s: expected a positive number of seconds")
         if self.reduction not in REDUCTIONS:
             raise UnknownNameError("reduction", self.reduction, REDUCTIONS)
+        if not (math.isfinite(self.gamma) and self.gamma >= 0):
+            raise UsageError(f"gamma is {self.gamma}: expected 0 (a majority vote) or more; its limit is best-of-n")
 
 
 # Fields whose change leaves every sample, verdict and score already on disk valid.
-FREE_FIELDS = frozenset({"batch_size", "device", "budget_s", "baseline", "grid", "engines", "reduction", "aggregators"})
+# Scores are kept by reward model, so another one adds to them.
+FREE_FIELDS = frozenset(
+    {"batch_size", "device", "budget_s", "baseline", "grid", "engines", "aggregators"}
+    | {"reward_model", "reduction", "gamma"}
+)
 # Fields whose change leaves every sample valid, but no verdict: `timetrial grade` changes them.
 GRADING_FIELDS = frozenset({"grader", "second_opinion"})
 # Fields that may gain entries (or grow), never lose any.

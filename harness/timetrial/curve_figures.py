@@ -1,7 +1,8 @@
 """Curves as figures of the registry, and back: a curve is one figure for each number of samples.
 
-What a figure depends on goes into `Metric.params`: task, temperature, aggregator, reward model, reduction, grader,
-sampling, k, the seconds of k samples and the hardware they were measured on. A key that says nothing is left out.
+What a figure depends on goes into `Metric.params`: task, temperature, aggregator, reward model, reduction, gamma,
+accounting, grader, sampling, k, the seconds of k samples and the hardware they were measured on. A key that says
+nothing is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from timetrial.accounting import GENERATION
 from timetrial.record import Curve
 from timetrial_registry.figures import setting, standing
 from timetrial_registry.records import Metric
@@ -45,6 +47,8 @@ def figures_of(curve: Curve, *, task_version: str | None, run_digest: str, facts
         "aggregator": None if is_coverage else curve.rule,
         "reward_model": curve.reward_model,
         "reduction": curve.reduction,
+        "gamma": None if curve.gamma == 1 else curve.gamma,
+        "accounting": None if curve.accounting == GENERATION else curve.accounting,
         "num_samples": curve.num_samples,
         **facts,
     }
@@ -86,6 +90,8 @@ def _curve(figures: Sequence[Metric], model: str) -> Curve:
         rule=first.params.get("aggregator", COVERAGE),
         reward_model=first.params.get("reward_model"),
         reduction=first.params.get("reduction"),
+        gamma=first.params.get("gamma", 1.0),
+        accounting=first.params.get("accounting", GENERATION),
         ks=tuple(metric.params["k"] for metric in figures),
         values=values,
         standard_errors=None if None in errors else errors,  # type: ignore[arg-type]  # none of them is None

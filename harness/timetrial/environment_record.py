@@ -32,6 +32,17 @@ class EnvironmentRecord:
         models = {**old.get("models", {}), ref: dict(model.description)}
         self._write({**old, **entry, "models": models})
 
+    def add_reward_model(self, entry: Facts, name: str, facts: Facts) -> None:
+        """Note the machine and how a reward model runs on it: its description, or {"why_not": why it was not timed}."""
+        old = self._entry()
+        reward_models = {**old.get("reward_models", {}), name: dict(facts)}
+        self._write({**entry, **old, "reward_models": reward_models})
+
+    def why_untimed(self, name: str) -> str | None:
+        """Return why a reward model was not timed on this machine; None if it was, or nobody tried."""
+        reason: str | None = self._entry().get("reward_models", {}).get(name, {}).get("why_not")
+        return reason
+
     def add_engines(self, ref: str, able: Mapping[str, TimedModel], unable: Mapping[str, str]) -> None:
         """Note how other engines run a model: their descriptions, or {"why_not": the reason} of those that cannot."""
         facts = {name: dict(model.description) for name, model in able.items() if name != OWN_ENGINE}

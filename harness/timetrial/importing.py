@@ -20,7 +20,7 @@ from timetrial.record import Completion, Count, Problem, Series, StepScores
 from timetrial.runner import Run, refresh_report
 from timetrial.spec import Origin
 from timetrial.stages.grade import GradedTask, grade
-from timetrial.store import Appender, RunFolder, write_problems
+from timetrial.store import Appender, RunFolder, problems_file, write_problems
 
 WRITE_EVERY = 1000
 
@@ -71,9 +71,9 @@ def import_run(
         config = _config(tally, files, options)
         tasks = _graded_tasks(config, tally, catalog, graders)
         for name, task in tasks.items():
-            write_problems(folder.path / f"problems-{name}.jsonl", task.problems.values())
+            write_problems(folder.path / problems_file(name), task.problems.values())
         grade(folder, tasks, progress)
-        plugins = [*(catalog.tasks()[name].origin for name in tasks), *graders.origins]
+        plugins = [*(catalog.task_offer(name).origin for name in tasks), *graders.origins]
         folder.write_json(CONFIG_FILE, _provenance(config, files, tasks, plugins))
     run = Run(folder=folder, config=config)
     refresh_report(run, catalog, progress)

@@ -108,7 +108,7 @@ def make_plan(config: RunConfig, catalog: Catalog) -> Plan:
     models = {ref: find(ref, catalog) for ref in config.models}
     engines = choose_engines(config.engines, models, catalog)
     tasks = {
-        name: _load_task(catalog.tasks()[name], Path(files[name]) if name in files else None, config, graders)
+        name: _load_task(catalog.task_offer(name), Path(files[name]) if name in files else None, config, graders)
         for name in config.tasks
     }
     plan = Plan(
@@ -166,7 +166,7 @@ def recorded_plugins(origins: Iterable[Origin]) -> dict[str, str]:
 
 def _origins(catalog: Catalog, config: RunConfig, models: Iterable[LocatedModel | ConfiguredModel]) -> list[Origin]:
     origins = [catalog.models()[model.spec.family].origin for model in models]
-    origins += [catalog.tasks()[name].origin for name in config.tasks]
+    origins += [catalog.task_offer(name).origin for name in config.tasks]
     origins += [catalog.aggregators()[name].origin for name in config.aggregators]
     if config.reward_model is not None:
         origins.append(catalog.reward_models()[config.reward_model.partition(":")[0]].origin)

@@ -99,7 +99,7 @@ class Tokenizer(Protocol):
         ...
 
     def render(self, prompt: Prompt) -> str:
-        """Return the prompt as the model reads it: the chat template applied, ready for the model's turn."""
+        """Return the prompt as the model reads it: the chat template applied up to the model's turn, then its start."""
         ...
 
 
@@ -246,6 +246,20 @@ class ExactAggregator(Aggregator, Protocol):
 
     def expected_accuracy(self, table: VoteTable, ks: Sequence[int]) -> FloatArray:
         """Return the accuracy expected over all k-subsets, (P, K) for K values of k."""
+        ...
+
+
+@runtime_checkable
+class WeighingAggregator(Aggregator, Protocol):
+    """An aggregator that adds scores up, and so chooses otherwise when they are raised to a power first."""
+
+    @property
+    def gamma(self) -> float:
+        """The power it raises scores to."""
+        ...
+
+    def with_gamma(self, gamma: float) -> Aggregator:
+        """Return the same rule with another power, finite and not negative: 0 gives every score the same weight."""
         ...
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 Finish = Literal["stop", "length", "error"]
 TimingStatus = Literal["ok", "out_of_memory"]
 Weights = Literal["checkpoint", "random"]
+Accounting = Literal["generation", "generation + verifier"]
 
 Record = TypeVar("Record")
 
@@ -63,6 +64,10 @@ class Prompt:
 
     problem: str
     messages: tuple[Message, ...]
+    plain: str | None = None
+    """The whole prompt for a checkpoint without a chat template; None: the turns, joined by blank lines."""
+    start: str = ""
+    """What the model's own turn begins with: it goes on from there, and a completion is what comes after it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +158,9 @@ class StepScores:
     sample: int
     reward_model: str
     scores: tuple[float, ...]
-    """One score a step, in order; an outcome reward model gives one."""
+    """One score a step, in order; an outcome reward model gives one. Empty exactly if there is a reason."""
+    reason: str | None = None
+    """Why the reward model gave no score, as "<kind>: <detail>": the completion abstains wherever scores decide."""
 
     @property
     def key(self) -> SampleKey:
@@ -216,6 +223,30 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreTiming:
+    """One timed repeat of scoring a batch of solutions of one problem: a line of score_timings.jsonl."""
+
+    reward_model: str
+    batch: int
+    """Solutions scored together, all different."""
+    prompt_tokens: int
+    """Tokens before a solution, which all of them share: as the next two, the mean of the run's completions."""
+    tokens: int
+    """Tokens of each solution, in the reward model's own."""
+    steps: int
+    """Steps of each solution."""
+    repeat: int
+    is_warmup: bool
+    """Warm-ups are recorded and reported, and never enter a mean."""
+    status: TimingStatus
+    score_s: float | None
+    """Seconds from encoded texts to the last score; None if out of memory."""
+    peak_bytes: int | None
+    environment: str
+    """Key into environment.json."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EndToEnd:
     """One problem's completions generated again in one call, and the wall clock: a line of end_to_end.jsonl."""
 
@@ -258,6 +289,8 @@ class Curve:
     reward_model: str | None
     reduction: str | None
     """How step scores became one score: last, min, prod or mean; None if the rule takes no scores."""
+    gamma: float = 1.0
+    """The power that scores were raised to before they were added up; 1 for rules that add none up."""
     ks: tuple[int, ...]
     values: tuple[float, ...]
     """Mean over problems, between 0 and 1, one per k."""
@@ -268,6 +301,8 @@ class Curve:
     """Ends of the 95 % bootstrap interval over problems."""
     monte_carlo_errors: tuple[float, ...] | None
     """Standard error of the permutation estimate; None for exact estimators."""
+    accounting: Accounting = "generation"
+    """What the seconds count: decoding alone, or scoring all k samples with the reward model as well."""
     seconds: tuple[float | None, ...] | None
     """T*(k): decode seconds of k samples with the best split; None where nothing large enough was measured."""
     seconds_low: tuple[float | None, ...] | None

@@ -77,10 +77,15 @@ def register_metrics(run: Run, registry: JoinedRegistry) -> tuple[Attached, ...]
     if not figures:
         raise UsageError(f"{run.path} has no curves whose figures could be registered: it graded no samples")
     models = config.get("models", {})
-    return tuple(_attach(registry, model, models.get(model, {}), found) for model, found in figures.items())
+    return tuple(attach(registry, model, models.get(model, {}), found) for model, found in figures.items())
 
 
-def _attach(registry: JoinedRegistry, model: str, facts: Facts, figures: Sequence[Metric]) -> Attached:
+def attach(registry: JoinedRegistry, model: str, facts: Facts, figures: Sequence[Metric]) -> Attached:
+    """Attach figures to the version that a run recorded among the facts of a model, or say why they cannot be.
+
+    Raises:
+        RegistryError: the registry cannot be written.
+    """
     version, reason = _own_version(facts.get(REGISTRY_FACT), registry)
     if version is None:
         return Attached(model=model, version=None, num_figures=len(figures), reason=reason)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog
 from timetrial.changes import SeriesChanges
-from timetrial.config import RunConfig, config_to_json
-from timetrial.error import RunError, UnknownNameError
+from timetrial.config import config_to_json
 from timetrial.graders import NamedGraders, load_graders
 from timetrial.plan import CONFIG_FILE, recorded_plugins
 from timetrial.progress import ProgressFactory, silent
-from timetrial.record import Completion
 from timetrial.runner import Run
 from timetrial.spec import Origin
 from timetrial.stages.derive import write_curves
 from timetrial.stages.grade import GradedTask
 from timetrial.stages.regrade import regrade
-from timetrial.stages.report import read_problems, write_run_report
+from timetrial.stages.report import write_run_report
+from timetrial.stored_tasks import StoredTask, stored_tasks
 
 
 def regrade_run(
@@ -35,44 +33,26 @@ def regrade_run(
         RunLockedError: the run is being written.
         UnknownNameError: its task, or a grader, is not installed.
     """
-    if next(run.folder.read(Completion), None) is None:
-        raise RunError(
-            f"{run.path} holds no completions, so there is no text to grade: expected a run that has sampled, or an "
-            "import of completions rather than of counts"
-        )
+    stored = stored_tasks(run, catalog)
     graders = load_graders(run.config.grader, run.config.second_opinion, catalog)
-    tasks = _graded_tasks(run, catalog, graders)
+    tasks = _graded_tasks(stored, graders)
     aggregators = {name: catalog.aggregator(name) for name in run.config.aggregators}
     if is_dry:
         return regrade(run.folder, tasks, progress, is_dry=True)
     with run.folder.locked():
         changes = regrade(run.folder, tasks, progress)
-        _record_graders(run, tasks, [*(catalog.tasks()[name].origin for name in tasks), *graders.origins])
+        _record_graders(run, tasks, [*(item.origin for item in stored.values()), *graders.origins])
         write_curves(run.folder, run.config, aggregators, progress)
         write_run_report(run.folder)
     return changes
 
 
-def _graded_tasks(run: Run, catalog: Catalog, graders: NamedGraders) -> dict[str, GradedTask]:
+def _graded_tasks(stored: Mapping[str, StoredTask], graders: NamedGraders) -> dict[str, GradedTask]:
     tasks = {}
-    for name in run.config.tasks:
-        if name not in catalog.tasks():
-            hint = f"{run.path} was sampled on it: install the plugin that offers it."
-            raise UnknownNameError("task", name, catalog.tasks(), hint)
-        problems = read_problems(run.path, name)
-        if not problems:
-            raise RunError(f"{run.path} has no problems-{name}.jsonl, and without it no gold answers to grade against")
-        offer = catalog.tasks()[name]
-        with blaming(f"task {name!r}", offer.origin):
-            task = offer.spec.load(_data_file(run.config, name))
-            tasks[name] = GradedTask(task=task, problems=problems, graders=graders.of(task))
+    for name, item in stored.items():
+        with blaming(f"task {name!r}", item.origin):
+            tasks[name] = GradedTask(task=item.task, problems=item.problems, graders=graders.of(item.task))
     return tasks
-
-
-def _data_file(config: RunConfig, task: str) -> Path | None:
-    """Return the data file the task was given, if it is still there: only extraction and grading are used of it."""
-    path = dict(config.data).get(task)
-    return Path(path) if path is not None and Path(path).is_file() else None
 
 
 def _record_graders(run: Run, tasks: dict[str, GradedTask], plugins: Iterable[Origin]) -> None:

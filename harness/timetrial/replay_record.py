@@ -1,6 +1,6 @@
 """What replay.json holds: seconds replayed from the completions' actual lengths, and quality at deadlines.
 
-All seconds are decode seconds of one problem, prefill and verifier left out, unless a field says otherwise. "static"
+All seconds are decode seconds of one problem, prefill left out, unless a field says otherwise. "static"
 and "compact" are the two modes of a batch: it stays at its size until its longest completion ends, or finished rows
 leave it. Intervals are 95 % percentile intervals over replicates that draw problems. docs/deadlines.md explains.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from timetrial.analysis import decode
+from timetrial.record import Accounting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +98,10 @@ class DeadlineCurve:
     rule: str
     reward_model: str | None
     reduction: str | None
+    gamma: float = 1.0
+    """The power that scores were raised to before they were added up."""
+    accounting: Accounting = "generation"
+    """Whether scoring the k samples, after the last of them, has to be done by the deadline too."""
     mode: str
     """static or compact."""
     num_problems: int

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
 from timetrial.clock import Clock, MonotonicClock
-from timetrial.config import RunConfig, TimingGrid, config_from_json, run_name
+from timetrial.config import RunConfig, TimingGrid, config_from_json, config_to_json, run_name
 from timetrial.environment import describe_environment, environment_entry, environment_key
 from timetrial.environment_record import EnvironmentRecord
 from timetrial.error import RunError
@@ -22,6 +21,7 @@ from timetrial.plan import CONFIG_FILE, Plan, check_continues, make_plan
 from timetrial.progress import ProgressFactory, silent
 from timetrial.protocol import Model
 from timetrial.record import Completion, Timing
+from timetrial.scorer import find_scorer
 from timetrial.spec import LoadOptions
 from timetrial.stages.contexts import spanning_contexts
 from timetrial.stages.derive import current_timings, write_curves
@@ -30,8 +30,7 @@ from timetrial.stages.grade import grade
 from timetrial.stages.measure import Measurement, remaining_work
 from timetrial.stages.report import write_run_report
 from timetrial.stages.sample import SampleJob, existing_samples, missing_requests
-from timetrial.stages.score import score
-from timetrial.store import RunFolder, write_problems
+from timetrial.store import RunFolder, problems_file, write_problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +62,8 @@ class Run:
         data = folder.read_json(CONFIG_FILE)
         if data is None:
             raise RunError(f"{path} is no run folder: it has no {CONFIG_FILE}. Runs are made by `timetrial run`")
+        if "config" not in data:
+            raise RunError(f"{path} holds general benchmarks only, and no run on tasks: `timetrial run` makes those")
         return cls(folder=folder, config=config_from_json(data["config"]))
 
 
@@ -73,6 +74,8 @@ class Surroundings:
     catalog: Catalog
     progress: ProgressFactory = silent
     clock_for: Callable[[Model], Clock] = lambda model: MonotonicClock(model.synchronize)
+    score_clock: Callable[[], Clock] = MonotonicClock
+    """For reward models, which wait for their device themselves."""
 
 
 def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surroundings | None = None) -> Run:
@@ -94,7 +97,7 @@ def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surro
         check_continues(folder, plan)
         _update_json(folder, CONFIG_FILE, plan.to_json())
         for name, graded in plan.tasks.items():
-            write_problems(folder.path / f"problems-{name}.jsonl", graded.problems.values())
+            write_problems(folder.path / problems_file(name), graded.problems.values())
         stages = _Stages(folder, plan, surroundings)
         stages.sample()
         stages.grade()
@@ -105,7 +108,7 @@ def run(config: RunConfig, out: Path | str | None = None, *, surroundings: Surro
 
 
 def refresh_report(run: Run, catalog: Catalog, progress: ProgressFactory = silent) -> None:
-    """Compute the curves of a run on disk and write its report again.
+    """Compute the curves of a run on disk, as its config says now, and write its report again.
 
     Raises:
         RunLockedError: the run is being written.
@@ -113,6 +116,7 @@ def refresh_report(run: Run, catalog: Catalog, progress: ProgressFactory = silen
     """
     aggregators = {name: catalog.aggregator(name) for name in run.config.aggregators}
     with run.folder.locked():
+        _update_json(run.folder, CONFIG_FILE, {"config": config_to_json(run.config)})
         write_curves(run.folder, run.config, aggregators, progress)
         write_run_report(run.folder)
 
@@ -171,16 +175,14 @@ class _Stages:
         grade(self._folder, self._plan.tasks, self._surroundings.progress)
 
     def score(self) -> None:
-        """Score the completions that have no scores, if the run has a reward model."""
-        name = self._plan.config.reward_model
-        if name is None:
+        """Score the completions that have no scores, if the run has a reward model, and time that."""
+        config = self._plan.config
+        if config.reward_model is None:
             return
-        kind, _, ref = name.partition(":")
-        offer = self._surroundings.catalog.reward_models()[kind]
-        with blaming(f"reward model {name!r}", offer.origin):
-            reward_model = offer.spec.load(ref or None, self._options)
-            _update_json(self._folder, CONFIG_FILE, {"reward_model": {name: dict(reward_model.description)}})
-            score(self._folder, self._plan.tasks, name, reward_model, self._surroundings.progress)
+        self._loaded = None  # a reward model needs the memory
+        grid = config.grid if config.grid is not None and config.grid.times_verifier else None
+        scorer = find_scorer(config.reward_model, self._surroundings.catalog, self._options, grid, seed=config.seed)
+        scorer.run(self._folder, self._plan.tasks, self._surroundings.score_clock(), self._surroundings.progress)
 
     def measure(self) -> None:
         """Time the cells of the grid that have no time."""

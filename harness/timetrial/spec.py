@@ -99,12 +99,15 @@ class CheckpointSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskSpec:
-    """A task offered by a plugin."""
+    """A task offered by a plugin; with `load_named` many tasks, each asked for as NAME:REF."""
 
     name: str
     load: Callable[[Path | None], Task]
-    """Make the task, from the data file given or, if None, from where it normally lives."""
+    """Make the task, from the data file given or, if None, from where it normally lives. Raises UsageError if there is
+    none by the name alone."""
     doc: str
+    load_named: Callable[[str, Path | None], Task] | None = None
+    """Make the task that NAME:REF asks for, of REF and the data file. None: the spec is of one task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,12 +13,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import filelock
 import jsonlines
 
 from timetrial.error import DataError, RunError, RunLockedError
-from timetrial.record import Completion, Count, EndToEnd, Grade, Problem, StepScores, Timing, from_json, to_json
+from timetrial.general_record import GeneralResult
+from timetrial.record import (
+    Completion,
+    Count,
+    EndToEnd,
+    Grade,
+    Problem,
+    ScoreTiming,
+    StepScores,
+    Timing,
+    from_json,
+    to_json,
+)
 
 Record = TypeVar("Record")
 
@@ -27,8 +40,10 @@ FILES: dict[type[Any], str] = {  # Any: each key is one of the record classes
     Grade: "grades.jsonl",
     StepScores: "scores.jsonl",
     Timing: "timings.jsonl",
+    ScoreTiming: "score_timings.jsonl",
     EndToEnd: "end_to_end.jsonl",
     Count: "counts.jsonl",
+    GeneralResult: "general.jsonl",
 }
 
 
@@ -213,6 +228,11 @@ def _open_appender(path: Path, mode: Literal["ab", "wb"]) -> Iterator[Appender[A
             os.fsync(file.fileno())
         except OSError as cause:
             raise _cannot_write(path, cause) from cause
+
+
+def problems_file(task: str) -> str:
+    """Return the name of the file that holds a task's problems; what no file name may hold is percent-encoded."""
+    return f"problems-{quote(task, safe='')}.jsonl"
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:

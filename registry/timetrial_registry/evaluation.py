@@ -105,7 +105,9 @@ def figure_name(metric: Metric) -> str:
     temperature = metric.params.get("temperature")
     parts = [metric.metric if rule is None else f"{metric.metric}, {rule}"]
     parts += [f"scores of {scorer}, {metric.params.get('reduction')}"] if scorer else []
+    parts += [f"gamma {metric.params['gamma']:g}"] if "gamma" in metric.params else []
     parts += [f"T = {temperature:g}"] if temperature is not None else []
+    parts += [f"seconds of {metric.params['accounting']}"] if "accounting" in metric.params else []
     return ", ".join(parts)
 
 

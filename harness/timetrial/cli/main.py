@@ -29,6 +29,8 @@ BUILT_IN = {
     "time": ("run", "time", "Time the decoding of models over a grid of batch sizes."),
     "roofline": ("roofline", "roofline", "The least time models could take on a machine, from data sheets alone."),
     "grade": ("grading", "grade", "Grade runs anew from their stored texts, without the model."),
+    "score": ("score", "score", "Score stored runs with reward models, and time those."),
+    "ablation": ("ablation", "ablation", "What other reductions and powers of the scores would be worth."),
     "report": ("results", "report", "Write the curves, figures, tables and page of runs again."),
     "leaderboard": ("results", "leaderboard", "Rank (model, samples, rule) at a budget in seconds."),
     "replay": ("replay", "replay", "Seconds by actual lengths, quality at deadlines, and their validation."),

@@ -10,7 +10,9 @@ import click
 
 from timetrial.analysis import analysis_to_json
 from timetrial.catalog import open_catalog
-from timetrial.cli.options import print_json, print_tables
+from timetrial.cli.general_report import check_general_flags, general_options, report_general
+from timetrial.cli.options import flatten, print_json, print_tables
+from timetrial.cli.reductions import reduction_options, with_reduction
 from timetrial.cli.registering import attach_figures
 from timetrial.cli.summary import print_summary, summary
 from timetrial.compare import compare_runs
@@ -26,35 +28,49 @@ from timetrial.report.leaderboard_table import leaderboard_tables
 from timetrial.runner import Run, refresh_report
 from timetrial.stages.derive import CURVES_FILE, current_timings
 
-_runs = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
-@_runs
+@click.argument("runs", nargs=-1, metavar="[RUN|REF]...")
 @_json
 @click.option("--register-metrics", is_flag=True, help="Attach the figures to the registry's versions they are of.")
+@reduction_options
+@general_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
-def report(runs: tuple[Path, ...], as_json: bool, register_metrics: bool, quiet: bool) -> None:
-    """Compute the curves of RUNS and write their figures, tables and pages again."""
+def report(runs: tuple[str, ...], **flags: Any) -> None:  # Any: click passes every option by name
+    """Compute the curves of RUNS and write their figures, tables and pages again.
+
+    With --general, report from the registry instead: reasoning against general benchmarks, by stage of distillation and
+    over all checkpoints (the paper's figure 11), for all versions that have figures or for those that are named. Run
+    folders add the figures of versions that nothing can be attached to.
+    """
+    check_general_flags(flags)
+    if flags["is_general"]:
+        report_general(runs, flatten(flags["benchmarks"]), flags["out"], as_json=flags["as_json"])
+        return
+    if not runs:
+        raise UsageError("no run given: name run folders, or pass --general to report what the registry holds")
     catalog = open_catalog()
-    opened = [Run.open(path) for path in runs]
+    opened = [with_reduction(Run.open(Path(path)), flags["reduction"], flags["gamma"]) for path in runs]
     summaries = []
     for run in opened:
-        refresh_report(run, catalog, silent if quiet else bar)
-        attached = attach_figures(run, catalog) if register_metrics else None
-        if as_json:
+        refresh_report(run, catalog, silent if flags["quiet"] else bar)
+        attached = attach_figures(run, catalog) if flags["register_metrics"] else None
+        if flags["as_json"]:
             summaries.append(summary(run, attached))
         else:
             print_summary(run, attached)
-    if as_json:
+    if flags["as_json"]:
         print_json(summaries)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN|REF]...")
 @click.option("--registry", "from_registry", is_flag=True, help="Rank versions of the registry by attached figures.")
-@click.option("--budget", "budget_s", type=float, required=True, metavar="SECONDS", help="Decode seconds per problem.")
+@click.option(
+    "--budget", "budget_s", type=float, required=True, metavar="SECONDS", help="Seconds per problem, scoring included."
+)
 @click.option("--coverage", "with_coverage", is_flag=True, help="Rank coverage too: a perfect verifier's score.")
 @click.option("--machine", metavar="TEXT", help="Rank only what was timed on the machine whose name holds this.")
 @click.option("--mix-machines", is_flag=True, help="Rank seconds of different machines together.")

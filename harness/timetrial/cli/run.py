@@ -66,6 +66,7 @@ _output = options(
 @click.option("--reward-model", metavar="NAME[:REF]", help="Scores for best-of-n and weighted.")
 @grader_options(own="each task's own", none="nobody")
 @click.option("--reduction", default="last", show_default=True, help=f"Of step scores: {', '.join(REDUCTIONS)}.")
+@click.option("--gamma", type=float, default=1.0, show_default=True, help="Power of the scores that weighted adds up.")
 @click.option("--batch-size", type=int, default=64, show_default=True, help="Sequences sampled together.")
 @click.option("--budget", "budget_s", type=float, metavar="SECONDS", help="The budget the report answers first.")
 @click.option("--time/--no-time", "is_timed", default=True, help="Measure the timing grid.  [default: time]")
@@ -79,6 +80,10 @@ _output = options(
     help="Time a second prompt length too, for replay and deadlines.  [default: contexts]",
 )  # fmt: skip
 @click.option("--new-tokens", type=int, help="Of the timing grid. [default: the completions' mean]")
+@click.option(
+    "--time-verifier/--no-time-verifier", "times_verifier", default=True,
+    help="Time the reward model too, at the same batches.  [default: time-verifier]",
+)  # fmt: skip
 @click.option("--repeats", type=int, default=5, show_default=True, help="Timed repeats of each batch.")
 @click.option("--register-metrics", is_flag=True, help="Attach the figures to the registry's versions they are of.")
 @_hardware
@@ -178,7 +183,7 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
     tasks = flatten(flags["tasks"])
     graders = ("grader", "second_opinion")
     speed = ("batch_size", "device", "dtype", "state_dtype", "compile", "kernels")
-    direct = ("seed", "limit", "reward_model", "reduction", "budget_s", *speed, *graders)
+    direct = ("seed", "limit", "reward_model", "reduction", "gamma", "budget_s", *speed, *graders)
     return RunConfig(
         models=flatten(flags["models"]),
         tasks=tasks,
@@ -195,14 +200,15 @@ def _grid(flags: dict[str, Any], samples: int) -> TimingGrid:  # Any: click's va
         prompt_tokens=() if flags["prompt_tokens"] is None else (flags["prompt_tokens"],),
         new_tokens=flags["new_tokens"],
         repeats=flags["repeats"],
+        times_verifier=flags["times_verifier"],
         spans_contexts=flags["spans_contexts"],
     )
 
 
 def _data_pair(text: str, tasks: tuple[str, ...]) -> tuple[str, str]:
-    task, separator, path = text.partition("=")
-    if separator and task in tasks:
-        return task, path
+    for task in tasks:  # a task's name may hold an equals sign itself
+        if text.startswith(f"{task}="):
+            return task, text.removeprefix(f"{task}=")
     if len(tasks) == 1:
         return tasks[0], text
     raise UsageError(f"--data {text!r} does not say for which task: with several tasks write --data TASK=FILE")

@@ -21,6 +21,7 @@ from timetrial.report.labels import (
     seconds_label,
     series_label,
     split_label,
+    timed_rule_label,
 )
 from timetrial.report.table import Cell, Table, pivot
 
@@ -73,7 +74,7 @@ def reach_tables(analysis: Analysis, curves: Sequence[Curve]) -> Iterator[Table]
                     for entry in comparison.times_to_reach
                     if entry.level in reached and entry.level in levels
                 ),
-                "Decode seconds per problem. Not reached: at no measured number of samples; nothing is extrapolated. "
+                "Seconds per problem. Not reached: at no measured number of samples; nothing is extrapolated. "
                 f"{LEVELS_LEFT_OUT} "
                 f"{ABOUT_INTERVALS} An open end lies beyond what was measured.",
             )
@@ -109,7 +110,7 @@ def difference_tables(comparisons: Sequence[Comparison], curves: Sequence[Curve]
         names = _names(comparison, curves)
         if comparison.differences:
             yield pivot(
-                f"{_about(comparison, curves)}: paired differences at equal k",
+                f"{comparison.task}: {rule_label(curves[comparison.curves[0]])}: paired differences at equal k",
                 ("first", "minus second"),
                 (
                     Cell(
@@ -137,7 +138,7 @@ def front_tables(analysis: Analysis, curves: Sequence[Curve]) -> Iterator[Table]
             rows=tuple(
                 (
                     series_label(curves[point.curve].series),
-                    rule_label(curves[point.curve]),
+                    timed_rule_label(curves[point.curve]),
                     str(point.k),
                     percent(point.value),
                     seconds_label(point.seconds),
@@ -285,7 +286,7 @@ def _owners_table(comparison: Comparison, title: str) -> Table:
 
 
 def _about(comparison: Comparison, curves: Sequence[Curve]) -> str:
-    rule = "all rules" if comparison.rule is None else rule_label(curves[comparison.curves[0]])
+    rule = "all rules" if comparison.rule is None else timed_rule_label(curves[comparison.curves[0]])
     return f"{comparison.task}: {rule}"
 
 

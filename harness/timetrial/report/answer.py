@@ -20,10 +20,10 @@ from timetrial.report.labels import (
     CHOSEN_HERE,
     percent,
     round_seconds,
-    rule_label,
     samples_label,
     seconds_label,
     series_label,
+    timed_rule_label,
 )
 from timetrial.report.leaderboard import overlaps
 from timetrial.report.points import Point, best_within, pareto_front, timed_points
@@ -134,7 +134,7 @@ def _fields(point: Point) -> dict[str, str]:
     """Return the texts of a configuration, by the names the page's cells carry."""
     return {
         "model": series_label(point.curve.series),
-        "how": f"{samples_label(point.k)}, {rule_label(point.curve)}",
+        "how": f"{samples_label(point.k)}, {timed_rule_label(point.curve)}",
         "value": percent(point.value),
         "band": f"{percent(point.low)} to {percent(point.high)}",
         "seconds": seconds_label(point.seconds),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from timetrial.accounting import charged, generated
 from timetrial.record import Curve
 from timetrial.report.labels import (
     CHOSEN_HERE,
@@ -13,6 +14,7 @@ from timetrial.report.labels import (
     rule_label,
     seconds_label,
     series_label,
+    timed_rule_label,
 )
 from timetrial.report.points import Point, best_within, timed_points
 from timetrial.report.table import Cell, Table, pivot
@@ -34,6 +36,7 @@ def budgets(points: Sequence[Point]) -> tuple[float, ...]:
 
 def samples_tables(curves: Sequence[Curve]) -> Iterator[Table]:
     """Make one table per task and rule: a row per series, a column per k."""
+    curves = generated(curves)
     for task, rule in dict.fromkeys((curve.task, rule_label(curve)) for curve in curves):
         shown = [curve for curve in curves if (curve.task, rule_label(curve)) == (task, rule)]
         yield pivot(
@@ -93,8 +96,8 @@ def best_by_samples_table(curves: Sequence[Curve], task: str) -> Table:
 
 
 def answering_curves(curves: Sequence[Curve], task: str) -> list[Curve]:
-    """Return the task's curves whose rules choose an answer; its coverage curves if it has no others."""
-    of_task = [curve for curve in curves if curve.task == task]
+    """Return the task's curves whose rules choose an answer, each at its full cost; coverage if there are no others."""
+    of_task = charged(curve for curve in curves if curve.task == task)
     return [curve for curve in of_task if is_choosing(curve)] or of_task
 
 
@@ -109,7 +112,7 @@ def _configuration(point: Point) -> tuple[str, ...]:
     interval = f"{percent(point.low)} to {percent(point.high)}"
     return (
         series_label(point.curve.series),
-        rule_label(point.curve),
+        timed_rule_label(point.curve),
         str(point.k),
         percent(point.value),
         interval,

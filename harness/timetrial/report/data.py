@@ -71,6 +71,24 @@ class GradingStatistics:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringStatistics:
+    """What a reward model made of one series, in counts of completions."""
+
+    series: Series
+    reward_model: str
+    num_scored: int
+    unscored: tuple[tuple[str, int], ...]
+    """By kind of reason, the most frequent first."""
+    mean_steps: float | None
+    """Scores per scored completion; None if there is none."""
+
+    @property
+    def num_completions(self) -> int:
+        """Completions that it was asked about."""
+        return self.num_scored + sum(count for _, count in self.unscored)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GraderFacts:
     """A grader on record."""
 
@@ -118,6 +136,7 @@ class ReportData:
     timings: tuple[Timing, ...] = ()
     statistics: tuple[SeriesStatistics, ...] = ()
     grading: tuple[GradingStatistics, ...] = ()
+    scoring: tuple[ScoringStatistics, ...] = ()
     graders: tuple[GraderFacts, ...] = ()
     unknown_answers: tuple[UnknownAnswer, ...] = ()
     """Some of them."""

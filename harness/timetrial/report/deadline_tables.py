@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from timetrial.accounting import WITH_VERIFIER
 from timetrial.record import Series
 from timetrial.replay_record import DeadlineCurve, Replay
-from timetrial.report.labels import CHOSEN_HERE, percent, points, rule_name, seconds_label, series_label
+from timetrial.report.labels import CHOSEN_HERE, VERIFIER, percent, points, rule_name, seconds_label, series_label
 from timetrial.report.table import Cell, Table, pivot
 
 ABSTAINING = (
-    "The clock stops at the deadline, and samples that are unfinished abstain. Decode seconds of one problem: prefill "
-    "is left out, and so is the time of a reward model, which is not measured."
+    "The clock stops at the deadline, and samples that are unfinished abstain. Decode seconds of one problem, prefill "
+    "left out. Where the verifier is counted, all samples are scored after the last of them ends, by the deadline too."
 )
 
 
@@ -61,6 +62,12 @@ def _difference_cells(replay: Replay, task: str, mode: str) -> Iterator[Cell]:
             yield Cell(row, seconds_label(each.deadlines_s[at]), text)
 
 
+def plain_rule(curve: DeadlineCurve) -> str:
+    """Name a curve's rule, with the reward model and what becomes of its scores if it takes any."""
+    return rule_name(curve.rule, curve.reward_model, curve.reduction, curve.gamma)
+
+
 def deadline_rule(curve: DeadlineCurve) -> str:
-    """Name a curve's rule, with the reward model and the reduction of its step scores if it takes any."""
-    return rule_name(curve.rule, curve.reward_model, curve.reduction)
+    """Name a curve's rule, and say whether scoring has to be done by the deadline, if it takes scores."""
+    is_counted = None if curve.reward_model is None else curve.accounting == WITH_VERIFIER
+    return f"{plain_rule(curve)}{VERIFIER[is_counted]}"

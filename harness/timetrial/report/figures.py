@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from timetrial.accounting import charged, counts_verifier, generated
 from timetrial.record import Curve
 from timetrial.report import canvas, strokes
 from timetrial.report.canvas import Picture
 from timetrial.report.data import ReportData
 from timetrial.report.deadline_figure import draw_deadlines
-from timetrial.report.labels import COVERAGE, is_choosing, rule_label, series_label, slug
+from timetrial.report.labels import COVERAGE, is_choosing, rule_label, series_label, slug, timed_rule_label
 from timetrial.report.points import timed_points
 from timetrial.report.timing_figure import draw_timing
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SAMPLES_AXIS = "samples per problem, k"
 SECONDS_AXIS = "decode seconds per problem"
+WHOLE_SECONDS_AXIS = "seconds per problem, scoring included"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,16 +72,16 @@ def _picture(plot: Plot) -> Picture:
 def _task_plots(report: ReportData, task: str) -> Iterator[Plot]:
     looks = strokes.series_looks(report.curves, report.models)
     curves = [curve for curve in report.curves if curve.task == task]
-    candidates = [curve for curve in curves if is_choosing(curve)] or curves
+    candidates = charged(curve for curve in curves if is_choosing(curve)) or curves
     if timed_points(candidates):
         yield _front_plot(task, candidates, looks)
     for rule in dict.fromkeys(rule_label(curve) for curve in curves):
         of_rule = [curve for curve in curves if rule_label(curve) == rule]
-        yield _samples_plot(task, rule, of_rule, looks)
+        yield _samples_plot(task, rule, generated(of_rule), looks)
         if timed_points(of_rule):
             yield _seconds_plot(task, rule, of_rule, looks)
     for series in dict.fromkeys(curve.series for curve in curves):
-        of_series = [curve for curve in curves if curve.series == series]
+        of_series = [curve for curve in generated(curves) if curve.series == series]
         if len(of_series) > 1:
             yield _rules_plot(of_series)
 
@@ -107,11 +109,16 @@ def _samples_plot(task: str, rule: str, curves: Sequence[Curve], looks: strokes.
 
 def _seconds_plot(task: str, rule: str, curves: Sequence[Curve], looks: strokes.Looks) -> Plot:
     def draw(axes: Axes, curves: Sequence[Curve]) -> None:
-        points = timed_points(curves)
-        strokes.draw_front(axes, points)
+        points, whole = timed_points(curves), charged(curves)
+        strokes.draw_front(axes, timed_points(whole))
         for curve in curves:
+            if curve not in whole:
+                strokes.draw_uncharged(axes, curve, looks[curve.series])
+        for curve in whole:
             strokes.draw_by_seconds(axes, curve, looks[curve.series])
-        canvas.scale_seconds(axes, [point.seconds for point in points], SECONDS_AXIS)
+        if len(whole) < len(curves):
+            strokes.add_uncharged_key(axes)
+        canvas.scale_seconds(axes, [point.seconds for point in points], _seconds_axis(whole))
         canvas.scale_percent(axes, [value for point in points for value in (point.low, point.high)])
 
     return Plot(
@@ -119,7 +126,7 @@ def _seconds_plot(task: str, rule: str, curves: Sequence[Curve], looks: strokes.
         kind="seconds",
         title=f"{_sentence(rule)} by seconds",
         caption=(
-            "The same points, each k placed at the measured decode seconds of k samples. "
+            f"The same points, each k placed at the measured seconds of k samples{_counting(curves)}. "
             "Thin horizontal bars: 95 % interval of the time. Broad grey steps: the Pareto front of this plot."
         ),
         curves=curves,
@@ -153,13 +160,13 @@ def _rules_plot(curves: Sequence[Curve]) -> Plot:
 def _front_plot(task: str, curves: Sequence[Curve], looks: strokes.Looks) -> Plot:
     def draw(axes: Axes, curves: Sequence[Curve]) -> None:
         points = timed_points(curves)
-        rules = dict.fromkeys(rule_label(curve) for curve in curves)
+        rules = dict.fromkeys(timed_rule_label(curve) for curve in curves)
         markers = {rule: canvas.marker(number) for number, rule in enumerate(rules)}
         strokes.draw_front(axes, points)
         strokes.draw_marks(axes, points, looks, markers)
         shown = dict.fromkeys(point.curve.series for point in points)
         strokes.add_keys(axes, [looks[series] for series in shown], markers)
-        canvas.scale_seconds(axes, [point.seconds for point in points], SECONDS_AXIS)
+        canvas.scale_seconds(axes, [point.seconds for point in points], _seconds_axis(curves))
         canvas.scale_percent(axes, [point.value for point in points])
 
     return Plot(
@@ -174,6 +181,19 @@ def _front_plot(task: str, curves: Sequence[Curve], looks: strokes.Looks) -> Plo
         curves=curves,
         draw=draw,
     )
+
+
+def _seconds_axis(curves: Sequence[Curve]) -> str:
+    return WHOLE_SECONDS_AXIS if any(map(counts_verifier, curves)) else SECONDS_AXIS
+
+
+def _counting(curves: Sequence[Curve]) -> str:
+    """Say which seconds a figure shows."""
+    if any(map(counts_verifier, curves)):
+        return ": decoding and scoring them (strong), and decoding alone, as in the paper (thin)"
+    if any(counts_verifier(curve) is False for curve in curves):
+        return ": decoding alone, since the reward model was not timed"
+    return ": decoding, which is all this rule takes"
 
 
 def _scale_by_samples(axes: Axes, curves: Sequence[Curve]) -> None:

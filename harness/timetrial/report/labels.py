@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from timetrial.accounting import counts_verifier
 from timetrial.record import Curve, Series
 
 COVERAGE = "coverage"
@@ -26,21 +27,31 @@ def series_label(series: Series) -> str:
 
 
 def rule_label(curve: Curve) -> str:
-    """Name a curve's rule, with the reward model and the reduction of its step scores if it takes any."""
-    return rule_name(curve.rule, curve.reward_model, curve.reduction)
+    """Name a curve's rule, with the reward model and what becomes of its scores if it takes any."""
+    return rule_name(curve.rule, curve.reward_model, curve.reduction, curve.gamma)
 
 
-def rule_name(rule: str, reward_model: str | None, reduction: str | None) -> str:
-    """Name a rule, with the reward model and the reduction of its step scores if it takes any."""
+def rule_name(rule: str, reward_model: str | None, reduction: str | None, gamma: float = 1.0) -> str:
+    """Name a rule, with the reward model, the reduction of its step scores and their power if it takes any."""
     if rule == COVERAGE:
         return "coverage (pass@k)"
-    scores = ", ".join(part for part in (reward_model, reduction) if part)
+    power = "" if gamma == 1 else f"gamma {gamma:g}"
+    scores = ", ".join(part for part in (reward_model, reduction, power) if part)
     return f"{rule} ({scores})" if scores else rule
 
 
+def timed_rule_label(curve: Curve) -> str:
+    """Name a curve's rule where seconds are meant: say whether they hold the reward model's, if it takes scores."""
+    return f"{rule_label(curve)}{VERIFIER[counts_verifier(curve)]}"
+
+
+VERIFIER = {None: "", True: ", verifier counted", False: ", verifier not counted"}
+"""What to add to the name of a rule, by whether its seconds hold the reward model's."""
+
+
 def curve_label(curve: Curve) -> str:
-    """Name a curve within its task."""
-    return f"{series_label(curve.series)}, {rule_label(curve)}"
+    """Name a curve within its task, its seconds in mind."""
+    return f"{series_label(curve.series)}, {timed_rule_label(curve)}"
 
 
 def shortened(text: str, length: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from timetrial.accounting import counts_verifier, identity
 from timetrial.error import UsageError
 from timetrial.record import Curve
 from timetrial.report.labels import curve_label, is_choosing, seconds_label
@@ -35,11 +36,14 @@ class Standing:
     rule: str
     reward_model: str | None
     reduction: str | None
+    gamma: float
+    counts_verifier: bool | None
+    """Whether the seconds hold the reward model's; None if the rule takes no scores."""
     value: float
     low: float
     high: float
     seconds: float
-    """Decode seconds of the k samples, at most the budget."""
+    """Seconds of decoding the k samples, and of scoring them if that is counted; at most the budget."""
     num_problems: int
     overlaps_best: bool
     """Whether its 95 % interval reaches into that of the task's first row."""
@@ -67,9 +71,10 @@ class Leaderboard:
 def rank(
     runs: Sequence[RunCurves], budget_s: float, *, mix_machines: bool = False, with_coverage: bool = False
 ) -> Leaderboard:
-    """Rank the curves of `runs`, each by the best number of samples that fits `budget_s` decode seconds per problem.
+    """Rank the curves of `runs`, each by the best number of samples that fits `budget_s` seconds per problem.
 
-    Coverage is left out unless asked for: it is what a perfect verifier would reach, not a way of choosing.
+    What scoring takes is paid for out of the budget wherever it was timed. Coverage is left out unless asked for: it is
+    what a perfect verifier would reach, not a way of choosing.
 
     Raises:
         UsageError: the runs were timed on different machines and `mix_machines` is false; the budget is not positive;
@@ -80,7 +85,8 @@ def rank(
     if not mix_machines:
         _refuse_mixture(runs)
     kept = [
-        replace(run, curves=tuple(curve for curve in run.curves if with_coverage or is_choosing(curve))) for run in runs
+        replace(run, curves=tuple(curve for curve in run.curves if with_coverage or is_choosing(curve)))
+        for run in _charged(runs)
     ]
     if not any(run.curves for run in kept):
         only_coverage = any(run.curves for run in runs)
@@ -113,6 +119,18 @@ def overlaps(point: Point, best: Point) -> bool:
     return point.high >= best.low and best.high >= point.low
 
 
+def _charged(runs: Sequence[RunCurves]) -> list[RunCurves]:
+    """Leave out every curve that stands there, of the same run and machine, with its verifier counted."""
+    counted = {
+        (run.run, run.machines, *identity(curve)) for run in runs for curve in run.curves if counts_verifier(curve)
+    }
+
+    def is_charged(run: RunCurves, curve: Curve) -> bool:
+        return bool(counts_verifier(curve)) or (run.run, run.machines, *identity(curve)) not in counted
+
+    return [replace(run, curves=tuple(curve for curve in run.curves if is_charged(run, curve))) for run in runs]
+
+
 def _rank_task(runs: Sequence[RunCurves], task: str, budget_s: float) -> list[Standing]:
     entries = [
         (run.run, point)
@@ -131,6 +149,8 @@ def _rank_task(runs: Sequence[RunCurves], task: str, budget_s: float) -> list[St
             rule=point.curve.rule,
             reward_model=point.curve.reward_model,
             reduction=point.curve.reduction,
+            gamma=point.curve.gamma,
+            counts_verifier=counts_verifier(point.curve),
             value=point.value,
             low=point.low,
             high=point.high,

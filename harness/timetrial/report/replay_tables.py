@@ -31,7 +31,7 @@ def seconds_tables(replayed: Sequence[ReplayedSeconds]) -> Iterator[Table]:
             rows=tuple(row for each in shown for row in _seconds_rows(each)),
             note="T*(k): all samples take the same number of steps, as timed. Static and compact: expected seconds of "
             "a random k of a problem's completions, the mean over problems; a static batch stays at its size until its "
-            "longest completion ends, from a compact one finished rows leave. Prefill and verifier left out. "
+            "longest completion ends, from a compact one finished rows leave. Prefill and verifier are left out. "
             + " ".join(_lengths(each) for each in shown),
         )
 

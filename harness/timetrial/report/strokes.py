@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from timetrial.record import Curve, Series
 from timetrial.report import canvas
-from timetrial.report.labels import rule_label, series_label
+from timetrial.report.labels import VERIFIER, series_label, timed_rule_label
 from timetrial.report.points import Point, pareto_front, timed_points
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BAND_OPACITY = 0.11
 PALE = 0.5
+THIN = 0.8
 
 
 Looks: TypeAlias = "Mapping[Series, Look]"
@@ -75,6 +76,26 @@ def draw_by_seconds(axes: Axes, curve: Curve, look: Look) -> None:
     )
 
 
+def draw_uncharged(axes: Axes, curve: Curve, look: Look) -> None:
+    """Draw a curve whose verifier is not counted, beside the one in which it is: thin, without band and intervals."""
+    points = timed_points([curve])
+    axes.plot(
+        [point.seconds for point in points],
+        [100 * point.value for point in points],
+        color=look.colour,
+        linestyle=look.dash,
+        linewidth=THIN,
+        marker=look.marker,
+        markersize=2.5,
+        alpha=0.8,
+    )
+
+
+def add_uncharged_key(axes: Axes) -> None:
+    """Add the legend entry of curves whose verifier is not counted."""
+    axes.plot([], [], color=canvas.MUTED, linewidth=THIN, label="thin: verifier not counted")
+
+
 def draw_front(axes: Axes, points: Sequence[Point]) -> None:
     """Draw the Pareto front of `points` as broad steps, to lie under the curves."""
     front = pareto_front(points)
@@ -90,7 +111,7 @@ def draw_marks(axes: Axes, points: Sequence[Point], looks: Looks, markers: Mappi
     front = pareto_front(points)
     groups: dict[tuple[Series, str, bool], list[Point]] = {}
     for point in points:
-        groups.setdefault((point.curve.series, rule_label(point.curve), point in front), []).append(point)
+        groups.setdefault((point.curve.series, timed_rule_label(point.curve), point in front), []).append(point)
     for (series, rule, is_on_front), group in groups.items():
         axes.plot(
             [point.seconds for point in group],
@@ -116,11 +137,15 @@ def draw_marks(axes: Axes, points: Sequence[Point], looks: Looks, markers: Mappi
 
 
 def add_keys(axes: Axes, looks: Iterable[Look], markers: Mapping[str, str]) -> None:
-    """Add a legend entry for each look's colour and for each kind of mark."""
+    """Add a legend entry for each look's colour and for each kind of mark; the axis says that the verifier counts."""
     for look in looks:
         axes.plot([], [], "h", color=look.colour, fillstyle=look.fill, markersize=8, label=look.label)
     for label, marker in markers.items():
-        axes.plot([], [], color=canvas.MUTED, marker=marker, linestyle="none", label=canvas.legend_label(label))
+        axes.plot([], [], color=canvas.MUTED, marker=marker, linestyle="none", label=_mark_label(label))
+
+
+def _mark_label(rule: str) -> str:
+    return canvas.legend_label(rule.removesuffix(VERIFIER[True]))
 
 
 def _draw(axes: Axes, curve: Curve, look: Look, positions: Sequence[int], xs: Sequence[float]) -> None:

@@ -22,6 +22,7 @@ from timetrial.report.deadline_tables import deadline_tables
 from timetrial.report.grading_tables import grader_tables, grading_tables, unknown_tables
 from timetrial.report.labels import series_label
 from timetrial.report.replay_tables import replay_tables
+from timetrial.report.score_tables import score_tables
 from timetrial.report.table import Table, escape_markdown, to_markdown, without_repeated_notes
 from timetrial.report.timing_tables import measured_tables
 
@@ -43,6 +44,7 @@ def make_sections(report: ReportData) -> tuple[Section, ...]:
     equal: list[Table] = []
     fair: list[Table] = []
     seconds, pools = list(measured_tables(report)), list(sampling_tables(report.statistics))
+    verifiers = list(score_tables(report))
     if analysis:
         within += budget_tables(analysis, curves)
         equal += [*front_tables(analysis, curves), *reach_tables(analysis, curves), *speed_up_tables(analysis, curves)]
@@ -58,6 +60,7 @@ def make_sections(report: ReportData) -> tuple[Section, ...]:
             *unknown_tables(report.unknown_answers),
             *grader_tables(report.graders),
         ],
+        "Reward models": verifiers,
         "Differences between models": fair,
         "At a deadline": deadline_tables(report.replay) if report.replay else (),
         "By actual lengths": replay_tables(report.replay) if report.replay else (),

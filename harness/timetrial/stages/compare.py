@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from timetrial.accounting import GENERATION, charged
 from timetrial.analysis import Comparison, PairedDifference
-from timetrial.record import Curve
+from timetrial.record import Accounting, Curve
 from timetrial.stages import timed
 from timetrial.stages.estimates import COVERAGE
-from timetrial.stages.times import ModelTimes
+from timetrial.stages.times import RunTimes
 from timetrial.statistics.bootstrap import bootstrap_weights, paired_difference
 from timetrial.statistics.budget import budget_ladder
 from timetrial.statistics.table import FloatArray
@@ -56,25 +57,30 @@ class Question(NamedTuple):
     rule: str | None
     """None: every rule that chooses an answer."""
     reward_model: str | None
+    accounting: Accounting | None
 
     def takes(self, curve: Curve) -> bool:
-        """Whether a curve belongs to the comparison."""
+        """Whether a curve belongs to the comparison; of two that differ in their accounting alone, one question's."""
         if self.rule is None:
             return curve.task == self.task and curve.rule != COVERAGE
-        return (curve.task, curve.rule, curve.reward_model) == self
+        return (curve.task, curve.rule, curve.reward_model, curve.accounting) == self
 
 
-def compare(
-    curves: Sequence[ProblemCurve], times: Mapping[str, ModelTimes], settings: ComparisonSettings
-) -> tuple[Comparison, ...]:
-    """Compare, task by task, the curves of each rule, and then all rules that choose an answer together."""
+def compare(curves: Sequence[ProblemCurve], times: RunTimes, settings: ComparisonSettings) -> tuple[Comparison, ...]:
+    """Compare, task by task, the curves of each rule and accounting, and then all rules that choose an answer together.
+
+    Together they are compared by all that they cost, as far as it is known.
+    """
     comparisons = []
     for question in _questions(item.curve for item in curves):
         members = {place: item for place, item in enumerate(curves) if question.takes(item.curve)}
+        if question.rule is None:
+            kept = {id(curve) for curve in charged(item.curve for item in members.values())}
+            members = {place: item for place, item in members.items() if id(item.curve) in kept}
         comparison = _on_common_problems(question, members, settings)
-        of_task = [item.curve for item in curves if item.curve.task == question.task and item.curve.model in times]
-        if of_task and comparison.num_problems:
-            seconds = [second for curve in of_task for second in times[curve.model].at(curve.ks).seconds]
+        of_task = [times.of(item.curve) for item in curves if item.curve.task == question.task]
+        seconds = [second for known in of_task if known is not None for second in known.seconds]
+        if seconds and comparison.num_problems:
             comparison = replace(comparison, time_range_s=(float(min(seconds)), float(max(seconds))))
             comparison = _against_seconds(comparison, members, times, settings)
         comparisons.append(comparison)
@@ -84,12 +90,13 @@ def compare(
 def _questions(curves: Iterable[Curve]) -> list[Question]:
     by_task: dict[str, list[Question]] = {}
     for curve in curves:
-        by_task.setdefault(curve.task, []).append(Question(curve.task, curve.rule, curve.reward_model))
+        question = Question(curve.task, curve.rule, curve.reward_model, curve.accounting)
+        by_task.setdefault(curve.task, []).append(question)
     questions: list[Question] = []
     for task, asked in by_task.items():
         questions += dict.fromkeys(asked)
         if any(question.rule != COVERAGE for question in asked):
-            questions.append(Question(task, None, None))
+            questions.append(Question(task, None, None, None))
     return questions
 
 
@@ -103,7 +110,7 @@ def _on_common_problems(
     """Return what needs no seconds: the paired differences of every pair of curves."""
     common = _common_problems(members)
     differences: list[PairedDifference] = []
-    if common and question.rule is not None:
+    if common and question.rule is not None and question.accounting == GENERATION:
         weights = bootstrap_weights(len(common), settings.replicates, settings.seed)
         for (curve, item), (baseline, other) in itertools.combinations(members.items(), 2):
             ks = tuple(k for k in item.curve.ks if k in other.curve.ks)
@@ -121,6 +128,7 @@ def _on_common_problems(
         task=question.task,
         rule=question.rule,
         reward_model=question.reward_model,
+        accounting=question.accounting,
         curves=tuple(members),
         num_problems=len(common),
         differences=tuple(differences),
@@ -130,7 +138,7 @@ def _on_common_problems(
 def _against_seconds(
     comparison: Comparison,
     members: Mapping[int, ProblemCurve],
-    times: Mapping[str, ModelTimes],
+    times: RunTimes,
     settings: ComparisonSettings,
 ) -> Comparison:
     """Add what needs seconds: all of it for one rule, the front alone for all rules together."""
@@ -140,9 +148,9 @@ def _against_seconds(
     weights = bootstrap_weights(len(common), settings.replicates, settings.seed)
     curves = []
     for place, item in members.items():
-        if item.curve.model in times:
+        seconds = times.of(item.curve)
+        if seconds is not None:
             values = item.values_of(common, item.curve.ks)
-            seconds = times[item.curve.model].at(item.curve.ks)
             curve = timed.TimedCurve(
                 index=place,
                 curve=item.curve,

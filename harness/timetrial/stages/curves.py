@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from timetrial.analysis import Analysis, PoolFacts, SkippedRule
+from timetrial.accounting import WITH_VERIFIER
+from timetrial.analysis import Analysis, PoolFacts, SkippedRule, UntimedVerifier
 from timetrial.error import UsageError
 from timetrial.progress import ProgressFactory, silent
 from timetrial.protocol import Aggregator
-from timetrial.record import Curve, Timing
+from timetrial.record import Curve
 from timetrial.stages.compare import ComparisonSettings, ProblemCurve, compare
 from timetrial.stages.estimates import NoEstimate, Plan, RuleEstimate, estimate_rules
 from timetrial.stages.pools import CountPool, VotePool
-from timetrial.stages.times import ModelTimes, model_times
+from timetrial.stages.times import RunTimes, Seconds, TimingRows, run_times
 from timetrial.statistics.bootstrap import CURVE_REPLICATES, bootstrap_mean, bootstrap_weights, percentile_interval
 from timetrial.statistics.monte_carlo import DEFAULT_PERMUTATIONS
 from timetrial.statistics.reduction import Reduction
@@ -47,16 +48,16 @@ def compute_curves(
     pools: Sequence[VotePool | CountPool],
     aggregators: Mapping[str, Aggregator],
     ks: Sequence[int],
-    timings: Iterable[Timing] = (),
+    timings: TimingRows = TimingRows(),  # noqa: B008  # frozen
     settings: CurveSettings = CurveSettings(),  # noqa: B008  # frozen
     progress: ProgressFactory = silent,
 ) -> CurveSet:
     """Compute the curves of all pools and everything derived from them.
 
     Each pool gets coverage and, unless it holds counts only, every aggregator, by name: once, or once per reward model
-    if it needs scores. Each pool uses those of `ks` that its samples allow. What cannot be computed is listed in
-    `analysis.skipped`. `timings` are rows of one machine, with one workload (prompt and new tokens) per model; a model
-    without any has curves without seconds.
+    if it needs scores, and again with the reward model's seconds if they are known. Each pool uses those of `ks` that
+    its samples allow. What cannot be computed is listed in `analysis.skipped`. A model that was not timed has curves
+    without seconds.
 
     Raises:
         UsageError: a k is below 1, or there is nothing to make a curve of.
@@ -66,7 +67,7 @@ def compute_curves(
     plan = Plan(ks=tuple(sorted(set(ks))), permutations=settings.permutations, seed=settings.seed)
     if not plan.ks or plan.ks[0] < 1:
         raise UsageError(f"k is {plan.ks[0] if plan.ks else 'not given'}: expected at least 1 sample")
-    times = model_times(timings, plan.ks, replicates=settings.comparison.replicates, seed=settings.comparison.seed)
+    times = run_times(timings, plan.ks, replicates=settings.comparison.replicates, seed=settings.comparison.seed)
     weights = functools.lru_cache(maxsize=2)(
         functools.partial(bootstrap_weights, replicates=settings.replicates, seed=settings.seed)
     )
@@ -79,8 +80,8 @@ def compute_curves(
                     skipped.append(SkippedRule(**pool.series._asdict(), rule=item.rule, reason=item.reason))
                     continue
                 curve = _curve(pool, item, weights(len(item.problems)), settings.reduction)
-                curve = _with_seconds(curve, times.get(curve.model))
-                curves.append(ProblemCurve(curve=curve, problems=item.problems, values=item.values))
+                for timed in _timed(curve, times):
+                    curves.append(ProblemCurve(curve=timed, problems=item.problems, values=item.values))
             advance(1)
     if not curves:
         reasons = [f"{item.model} on {item.task}: {item.reason}" for item in skipped] or ["no sample was graded"]
@@ -92,7 +93,11 @@ def compute_curves(
         seed=settings.seed,
         pools=tuple(_pool_facts(pool) for pool in pools),
         skipped=tuple(skipped),
-        time_tables=tuple(model.table for model in times.values()),
+        time_tables=tuple(model.table for model in times.models.values()),
+        verifier_tables=tuple(dict.fromkeys(verifier.table for verifier in times.verifiers.values())),
+        untimed_verifiers=tuple(
+            UntimedVerifier(reward_model=name, reason=reason) for name, reason in timings.untimed.items()
+        ),
         comparisons=compare(curves, times, settings.comparison),
     )
     return CurveSet(curves=tuple(item.curve for item in curves), analysis=analysis)
@@ -106,6 +111,7 @@ def _curve(pool: VotePool | CountPool, estimate: RuleEstimate, weights: FloatArr
         rule=estimate.rule,
         reward_model=estimate.reward_model,
         reduction=None if estimate.reward_model is None else reduction,
+        gamma=estimate.gamma,
         ks=estimate.ks,
         values=tuple(interval.mean.tolist()),
         standard_errors=tuple(interval.standard_error.tolist()) if len(estimate.problems) > 1 else None,
@@ -120,10 +126,19 @@ def _curve(pool: VotePool | CountPool, estimate: RuleEstimate, weights: FloatArr
     )
 
 
-def _with_seconds(curve: Curve, times: ModelTimes | None) -> Curve:
-    if times is None:
+def _timed(curve: Curve, times: RunTimes) -> Iterator[Curve]:
+    """Yield a curve with the seconds of decoding, and with those of decoding and scoring, as far as they are known."""
+    yield _with_seconds(curve, times.of(curve))
+    if curve.reward_model is not None:
+        whole = replace(curve, accounting=WITH_VERIFIER)
+        seconds = times.of(whole)
+        if seconds is not None:
+            yield _with_seconds(whole, seconds)
+
+
+def _with_seconds(curve: Curve, seconds: Seconds | None) -> Curve:
+    if seconds is None:
         return curve
-    seconds = times.at(curve.ks)
     low, high = percentile_interval(seconds.replicates)
     return replace(
         curve,

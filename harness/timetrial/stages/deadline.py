@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from timetrial.accounting import GENERATION, WITH_VERIFIER
 from timetrial.progress import Advance
 from timetrial.protocol import Aggregator
 from timetrial.replay_record import DeadlineCurve, DeadlineDifference
@@ -107,9 +108,11 @@ def _first_s(field: Contender) -> float:
 
 
 def _last_s(field: Contender) -> float:
-    """Return when all are finished, however many are started together."""
+    """Return when all are finished and scored, however many are started together."""
     prompts, lengths = field.lengths.prompt_tokens, field.lengths.lengths
-    return max(_first_s(field), *(float(static_finish_s(field.steps, prompts, lengths, k).max()) for k in field.ks))
+    finish_s: FloatArray = np.array([static_finish_s(field.steps, prompts, lengths, k).max() for k in field.ks])
+    scored_s = [finish_s + field.scoring_s(reward_model) for reward_model in (None, *field.scoring)]
+    return max(_first_s(field), float(np.max(scored_s)))
 
 
 def _curve(field: Contender, clock: StopClock, rule: Rule, values: Values, replicates: FloatArray) -> DeadlineCurve:
@@ -124,6 +127,8 @@ def _curve(field: Contender, clock: StopClock, rule: Rule, values: Values, repli
         rule=rule.name,
         reward_model=rule.reward_model,
         reduction=rule.reduction,
+        gamma=rule.gamma,
+        accounting=WITH_VERIFIER if rule.reward_model in field.scoring else GENERATION,
         mode=clock.mode,
         num_problems=len(field.lengths.problems),
         deadlines_s=clock.deadlines_s,

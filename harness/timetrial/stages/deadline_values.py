@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,13 @@ class Contender:
     steps: StepSeconds
     ks: tuple[int, ...]
     """None above the samples there are, or above the largest batch."""
+    scoring: Mapping[str, FloatArray] = field(default_factory=dict)
+    """By reward model that was timed, seconds of scoring k samples, (K,)."""
+
+    def scoring_s(self, reward_model: str | None) -> FloatArray:
+        """Return the seconds of scoring k samples, (K,): 0 without a reward model, or where they are not known."""
+        known = None if reward_model is None else self.scoring.get(reward_model)
+        return np.zeros(len(self.ks)) if known is None else known
 
 
 class StopClock(NamedTuple):
@@ -75,26 +82,45 @@ class Values(NamedTuple):
 
 
 def deadline_values(
-    field: Contender, clock: StopClock, aggregators: Mapping[str, Aggregator], settings: DeadlineSettings
+    contender: Contender, clock: StopClock, aggregators: Mapping[str, Aggregator], settings: DeadlineSettings
 ) -> dict[Rule, Values]:
-    """Return the value of every rule: by its estimator where that is exact, else by drawn subsets."""
-    whole = _estimates(field.votes, aggregators, field.ks, settings)
+    """Return the value of every rule: by its estimator where that is exact, else by drawn subsets.
+
+    A rule that takes scores has chosen when its k samples are scored as well, if it is known how long that takes.
+    """
+    whole = _estimates(contender.votes, aggregators, contender.ks, settings)
     exact = {name: rule for name, rule in aggregators.items() if isinstance(rule, ExactAggregator)}
-    made = {} if clock.mode == "compact" else _static_values(field, clock.deadlines_s, exact, whole, settings)
-    pool = SubsetPool(
-        votes=field.votes,
-        lengths=field.lengths,
-        steps=field.steps,
-        mode=clock.mode,
-        ks=field.ks,
-        deadlines_s=clock.deadlines_s,
-    )
-    subsets = settings.subsets_of(len(field.lengths.problems))
+    made: dict[Rule, Values] = {}
+    if clock.mode == "static":
+        for reward_model in dict.fromkeys(rule.reward_model for rule in whole):
+            made |= _static_values(_asked(contender, reward_model), clock.deadlines_s, exact, whole, settings)
+    subsets = settings.subsets_of(len(contender.lengths.problems))
     for rule, estimate in whole.items():
         if rule not in made:
+            pool = SubsetPool(
+                votes=contender.votes,
+                lengths=contender.lengths,
+                steps=contender.steps,
+                mode=clock.mode,
+                ks=contender.ks,
+                deadlines_s=clock.deadlines_s,
+                scoring_s=contender.scoring_s(rule.reward_model),
+            )
             drawn = subset_values(pool, rule, aggregators.get(rule.name), subsets=subsets, seed=settings.seed)
-            made[rule] = _joined(drawn, estimate, np.array([subsets if k > 1 else np.inf for k in field.ks]))
+            made[rule] = _joined(drawn, estimate, np.array([subsets if k > 1 else np.inf for k in contender.ks]))
     return {rule: made[rule] for rule in whole}
+
+
+class _Asked(NamedTuple):
+    """A contender, and the one reward model whose rules are asked about; None: the rules without scores."""
+
+    contender: Contender
+    reward_model: str | None
+
+
+def _asked(contender: Contender, reward_model: str | None) -> _Asked:
+    scored = {name: table for name, table in contender.votes.scored.items() if name == reward_model}
+    return _Asked(replace(contender, votes=replace(contender.votes, scored=scored)), reward_model)
 
 
 def _joined(drawn: SubsetValues, estimate: RuleEstimate, subsets: FloatArray) -> Values:
@@ -109,18 +135,24 @@ def _joined(drawn: SubsetValues, estimate: RuleEstimate, subsets: FloatArray) ->
 
 
 def _static_values(
-    field: Contender,
+    asked: _Asked,
     deadlines_s: Sequence[float],
     exact: Mapping[str, Aggregator],
     whole: Mapping[Rule, RuleEstimate],
     settings: DeadlineSettings,
 ) -> dict[Rule, Values]:
     """Return the values of coverage and of the aggregators with a closed form, problem by problem as far as it ends."""
-    shape = (len(field.ks), len(deadlines_s))
-    rules = [rule for rule in whole if rule.name == COVERAGE or rule.name in exact]
-    made = {rule: Values(np.zeros((len(field.lengths.problems), *shape)), np.zeros(shape)) for rule in rules}
-    for row, k in enumerate(field.ks):
-        finish_s = static_finish_s(field.steps, field.lengths.prompt_tokens, field.lengths.lengths, k)
+    contender, reward_model = asked
+    shape = (len(contender.ks), len(deadlines_s))
+    exact = {name: rule for name, rule in exact.items() if rule.needs_scores is (reward_model is not None)}
+    rules = [rule for rule in whole if rule.reward_model == reward_model and rule.name in (COVERAGE, *exact)]
+    scoring_s = contender.scoring_s(reward_model)
+    made = {rule: Values(np.zeros((len(contender.lengths.problems), *shape)), np.zeros(shape)) for rule in rules}
+    for row, k in enumerate(contender.ks):
+        finish_s = (
+            static_finish_s(contender.steps, contender.lengths.prompt_tokens, contender.lengths.lengths, k)
+            + scoring_s[row]
+        )
         for column, deadline_s in enumerate(deadlines_s):
             is_finished = finish_s <= deadline_s
             is_whole = is_finished.all(axis=1)
@@ -128,9 +160,10 @@ def _static_values(
                 made[rule].values[is_whole, row, column] = whole[rule].values[is_whole, row]
             is_open: BoolArray = np.asarray(is_finished.any(axis=1) & ~is_whole)
             if is_open.any():
-                votes = _finished(field.votes, is_finished, is_open)
+                votes = _finished(contender.votes, is_finished, is_open)
                 for rule, estimate in _estimates(votes, exact, (k,), settings).items():
-                    made[rule].values[is_open, row, column] = estimate.values[:, 0]
+                    if rule in made:  # coverage comes along with the rules that take scores
+                        made[rule].values[is_open, row, column] = estimate.values[:, 0]
     return made
 
 
@@ -140,7 +173,8 @@ def _estimates(
     plan = Plan(ks=ks, permutations=settings.permutations, seed=settings.seed)
     made = [item for item in estimate_rules(votes, aggregators, plan) if isinstance(item, RuleEstimate)]
     return {
-        Rule(item.rule, item.reward_model, settings.reduction if item.reward_model else None): item for item in made
+        Rule(item.rule, item.reward_model, settings.reduction if item.reward_model else None, item.gamma): item
+        for item in made
     }
 
 

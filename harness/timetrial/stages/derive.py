@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from timetrial.analysis import analysis_to_json
 from timetrial.config import RunConfig, TimingGrid
 from timetrial.engines import OWN_ENGINE
 from timetrial.progress import ProgressFactory, silent
+from timetrial.protocol import Aggregator, WeighingAggregator
 from timetrial.record import Count, Grade, StepScores, Timing, to_json
 from timetrial.replay_record import replay_to_json
 from timetrial.spec import AggregatorSpec
@@ -17,6 +18,8 @@ from timetrial.stages.curves import CurveSet, CurveSettings, compute_curves
 from timetrial.stages.deadline_values import DeadlineSettings
 from timetrial.stages.derive_replay import REPLAY_FILE, ReplaySource, make_replay
 from timetrial.stages.pools import CountPool, VotePool, collect_counts, collect_votes
+from timetrial.stages.times import TimingRows
+from timetrial.stages.verifier_rows import verifier_rows, why_untimed
 from timetrial.store import RunFolder
 
 CURVES_FILE = "curves.json"
@@ -44,8 +47,8 @@ def write_curves(
         seed=config.seed,
         comparison=ComparisonSettings(seed=config.seed),
     )
-    rules = {name: spec.make() for name, spec in aggregators.items()}
-    ks, timings = curve_ks(config.samples), current_timings(folder, config.grid)
+    rules = make_rules(aggregators, config.gamma)
+    ks, timings = curve_ks(config.samples), current_rows(folder, config, pools)
     made = compute_curves(
         pools,
         rules,
@@ -58,12 +61,21 @@ def write_curves(
     source = ReplaySource(
         folder=folder,
         pools=pools,
-        mapped=timings,
+        mapped=timings.generation,
+        verifier=next(iter(timings.verifier.values()), ()),  # one run's: the same for all of its models
         ks=ks,
         num_samples=config.samples,
         settings=DeadlineSettings(seed=config.seed, reduction=config.reduction),
     )
     folder.write_json(REPLAY_FILE, replay_to_json(make_replay(source, rules, progress)))
+
+
+def make_rules(aggregators: Mapping[str, AggregatorSpec], gamma: float) -> dict[str, Aggregator]:
+    """Return the aggregators by name, those that add scores up with the power `gamma`."""
+    made = {name: spec.make() for name, spec in aggregators.items()}
+    return {
+        name: rule.with_gamma(gamma) if isinstance(rule, WeighingAggregator) else rule for name, rule in made.items()
+    }
 
 
 def curves_to_json(made: CurveSet) -> dict[str, object]:
@@ -109,6 +121,21 @@ def current_timings(folder: RunFolder, grid: TimingGrid | None) -> list[Timing]:
     new_tokens = (grid.new_tokens if grid else None) or rows[0].new_tokens
     rows = [row for row in rows if row.prompt_tokens in prompt_tokens and row.new_tokens == new_tokens]
     return [row for row in rows if row.environment == rows[-1].environment]
+
+
+def current_rows(folder: RunFolder, config: RunConfig, pools: Sequence[VotePool | CountPool]) -> TimingRows:
+    """Return the timings that belong together, of models and of reward models, and why those of others are missing."""
+    generation = current_timings(folder, config.grid)
+    environment = generation[0].environment if generation else None
+    verifier = verifier_rows(folder, environment)
+    votes = [pool for pool in pools if isinstance(pool, VotePool)]
+    scored = dict.fromkeys(name for pool in votes for name in pool.scored)
+    timed = {row.reward_model for row in verifier if row.status == "ok" and not row.is_warmup}
+    return TimingRows(
+        generation=generation,
+        verifier={pool.series.model: verifier for pool in votes},
+        untimed={name: why_untimed(folder, name, environment) for name in scored if name not in timed and generation},
+    )
 
 
 def _of(folder: RunFolder, kind: type[Sampled], is_greedy: bool) -> Iterator[Sampled]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from timetrial.progress import Advance, ProgressFactory, silent
 from timetrial.protocol import Aggregator
-from timetrial.record import Completion, EndToEnd, Series, Timing
+from timetrial.record import Completion, EndToEnd, ScoreTiming, Series, Timing
 from timetrial.replay_record import DeadlineCurve, DeadlineDifference, Missing, Replay, ReplayedSeconds, Throughput
 from timetrial.stages.deadline import DeadlineCurves, common_problems, deadline_curves
 from timetrial.stages.deadline_values import Contender, DeadlineSettings
@@ -16,6 +16,7 @@ from timetrial.stages.lengths import LengthPool, collect_lengths
 from timetrial.stages.pools import CountPool, VotePool
 from timetrial.stages.replay import replay_seconds, throughputs
 from timetrial.stages.step_fits import CURE, ModelSteps, fit_models
+from timetrial.stages.times import verifier_times
 from timetrial.stages.validation import validations
 from timetrial.store import RunFolder
 
@@ -31,6 +32,8 @@ class ReplaySource:
     """The graded samples of the run."""
     mapped: Sequence[Timing]
     """The rows that T*(k) comes from: of one machine and one workload."""
+    verifier: Sequence[ScoreTiming] = ()
+    """Those of reward models on the same machine."""
     ks: Sequence[int]
     num_samples: int
     """Of each problem; greedy series have one."""
@@ -149,15 +152,21 @@ def _contenders(
     task: str, source: ReplaySource, lengths: Mapping[Series, LengthPool], models: Mapping[str, ModelSteps]
 ) -> list[Contender]:
     made = []
+    times = verifier_times(source.verifier, source.ks, replicates=1, seed=0)
     for pool in source.pools:
         if isinstance(pool, VotePool) and pool.series.task == task and pool.series in lengths:
             steps = models[pool.series.model].steps
             ks = tuple(k for k in source.ks if k <= min(pool.num_samples, steps.largest))
             if ks:
                 scored = {name: table for name, table in pool.scored.items() if table.problems}
-                made.append(
-                    Contender(votes=replace(pool, scored=scored), lengths=lengths[pool.series], steps=steps, ks=ks)
+                contender = Contender(
+                    votes=replace(pool, scored=scored),
+                    lengths=lengths[pool.series],
+                    steps=steps,
+                    ks=ks,
+                    scoring={name: times[name].at(ks).seconds for name in scored if name in times},
                 )
+                made.append(contender)
     return made
 
 

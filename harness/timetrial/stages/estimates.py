@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from timetrial.error import PluginError
-from timetrial.protocol import Aggregator, ExactAggregator
+from timetrial.protocol import Aggregator, ExactAggregator, WeighingAggregator
 from timetrial.stages.pools import CountPool, VotePool
 from timetrial.statistics.coverage import pass_at_k, pass_at_k_from_counts
 from timetrial.statistics.monte_carlo import DEFAULT_PERMUTATIONS, Estimate, monte_carlo_at_k
@@ -38,6 +38,8 @@ class RuleEstimate:
 
     rule: str
     reward_model: str | None = None
+    gamma: float = 1.0
+    """The power that scores were raised to before they were added up."""
     problems: tuple[str, ...]
     ks: tuple[int, ...]
     values: FloatArray
@@ -86,10 +88,22 @@ def _estimate(name: str, aggregator: Aggregator, pool: VotePool, plan: Plan) -> 
     if not pool.scored:
         yield NoEstimate(rule=name, reason="it needs step scores, and no reward model has scored the samples")
     for reward_model, table in pool.scored.items():
-        if table.problems:
-            yield _rule_estimate(name, aggregator, reward_model, table, plan)
-        else:
+        if not table.problems:
             yield NoEstimate(rule=name, reason=f"{reward_model} has not scored all answers of any problem")
+        elif _lacks_power(aggregator, table):
+            reason = f"{reward_model} gives negative scores, which have no power {gamma_of(aggregator):g}"
+            yield NoEstimate(rule=name, reason=reason)
+        else:
+            yield _rule_estimate(name, aggregator, reward_model, table, plan)
+
+
+def gamma_of(aggregator: Aggregator | None) -> float:
+    """Return the power that a rule raises scores to; 1 for one that adds none up, as coverage, which is no rule."""
+    return aggregator.gamma if isinstance(aggregator, WeighingAggregator) else 1.0
+
+
+def _lacks_power(aggregator: Aggregator, table: VoteTable) -> bool:
+    return gamma_of(aggregator) not in (0, 1) and bool(table.require_scores().min() < 0)
 
 
 def _rule_estimate(
@@ -102,6 +116,7 @@ def _rule_estimate(
     return RuleEstimate(
         rule=name,
         reward_model=reward_model,
+        gamma=gamma_of(aggregator),
         problems=table.problems,
         ks=plan.ks,
         values=estimate.values,

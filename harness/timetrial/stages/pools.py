@@ -1,7 +1,8 @@
 """From graded samples to the tables that the estimators read. Holds numbers only, however long the texts were.
 
 A problem enters a table only with all its N samples, numbered 0 to N - 1; samples numbered N and above are not read.
-An answer class is judged once, by its lowest-numbered sample, and all its members inherit that verdict.
+An answer class is judged once, by its lowest-numbered sample, and all its members inherit that verdict. An answer that
+a reward model was asked about and gave no score abstains in that model's table, and votes in the table without scores.
 P problems, N samples per problem.
 """
 
@@ -20,6 +21,7 @@ from timetrial.statistics.table import FloatArray, IntArray, VoteTable
 
 _ABSTAINS = -1
 _MISSING = -2
+_UNSCORED = -math.inf
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,7 @@ class VotePool:
     table: VoteTable
     """The problems that have all N samples, by id; without scores."""
     scored: Mapping[str, VoteTable]
-    """By reward model: those of them whose every answer it scored, with the scores."""
+    """By reward model: those of them about whose every answer it was asked, with the scores."""
     num_left_out: int
     """Problems with some samples, but fewer than N."""
     num_unknown: int
@@ -169,6 +171,9 @@ class _Votes:
 def _add_score(row: FloatArray, steps: StepScores, reduction: Reduction) -> None:
     if not math.isnan(row[steps.sample]):
         raise _twice(steps, f"scored by {steps.reward_model}")
+    if steps.reason is not None:
+        row[steps.sample] = _UNSCORED
+        return
     try:
         score = reduce_scores(steps.scores, reduction)
     except ValueError as cause:
@@ -194,7 +199,7 @@ def _vote_pool(
     kept = [problem for problem in sorted(votes) if votes[problem].is_complete]
     return VotePool(
         series=series,
-        table=_table(kept, num_samples, votes, None),
+        table=_table(kept, votes, _classes(kept, num_samples, votes), None),
         scored={reward: _scored_table(kept, num_samples, votes, rows) for reward, rows in scores.items()},
         num_left_out=len(votes) - len(kept),
         num_unknown=sum(votes[problem].num_unknown for problem in kept),
@@ -205,28 +210,31 @@ def _vote_pool(
 def _scored_table(
     problems: Sequence[str], num_samples: int, votes: Mapping[str, _Votes], scores: Mapping[str, FloatArray]
 ) -> VoteTable:
-    """Return the table of the problems whose every answer has a score; abstentions need none."""
+    """Return the table of the problems whose every answer has a score or a reason; abstentions need none."""
 
-    def has_all_scores(problem: str) -> bool:
+    def was_asked_of_all(problem: str) -> bool:
         return problem in scores and not np.isnan(scores[problem][votes[problem].classes >= 0]).any()
 
-    kept = [problem for problem in problems if has_all_scores(problem)]
-    rows = [np.where(votes[problem].classes >= 0, scores[problem], 0.0) for problem in kept]
-    return _table(kept, num_samples, votes, np.stack(rows) if rows else None)
+    kept = [problem for problem in problems if was_asked_of_all(problem)]
+    classes = _classes(kept, num_samples, votes)
+    if not kept:
+        return _table(kept, votes, classes, None)
+    given = np.stack([scores[problem] for problem in kept])
+    classes = np.where(given == _UNSCORED, _ABSTAINS, classes)
+    return _table(kept, votes, classes, np.where(classes >= 0, given, 0.0))
+
+
+def _classes(problems: Sequence[str], num_samples: int, votes: Mapping[str, _Votes]) -> IntArray:
+    rows = [votes[problem].classes for problem in problems]
+    return np.stack(rows) if rows else np.empty((0, num_samples), dtype=np.int64)
 
 
 def _table(
-    problems: Sequence[str], num_samples: int, votes: Mapping[str, _Votes], scores: FloatArray | None
+    problems: Sequence[str], votes: Mapping[str, _Votes], classes: IntArray, scores: FloatArray | None
 ) -> VoteTable:
     num_classes = max((len(votes[problem].keys) for problem in problems), default=0)
     correct = np.zeros((len(problems), num_classes), dtype=bool)
     for row, problem in enumerate(problems):
         for number, (_, verdict) in enumerate(votes[problem].judges):
             correct[row, number] = verdict is True
-    classes = [votes[problem].classes for problem in problems]
-    return VoteTable(
-        problems=tuple(problems),
-        classes=np.stack(classes) if classes else np.empty((0, num_samples), dtype=np.int64),
-        correct=correct,
-        scores=scores,
-    )
+    return VoteTable(problems=tuple(problems), classes=classes, correct=correct, scores=scores)

@@ -18,7 +18,8 @@ from timetrial.report.labels import percent
 from timetrial.report.write import write_report
 from timetrial.stages.derive_replay import REPLAY_FILE
 from timetrial.stages.tally import Grading, gather_grading, gather_statistics
-from timetrial.store import RunFolder
+from timetrial.stages.tally_scores import gather_scoring
+from timetrial.store import RunFolder, problems_file
 
 REPORT_FOLDER = "report"
 
@@ -46,6 +47,7 @@ def gather_report(folder: RunFolder) -> ReportData:
         timings=tuple(folder.read(Timing)),
         statistics=statistics,
         grading=grading.statistics,
+        scoring=gather_scoring(folder),
         graders=tuple(_grader_facts(config)),
         unknown_answers=grading.unknown_answers,
         examples=gather_examples(folder, problems),
@@ -87,7 +89,7 @@ def gather_examples(folder: RunFolder, problems: Mapping[str, Mapping[str, Probl
 
 def read_problems(run: Path, task: str) -> dict[str, Problem]:
     """Return the problems of a task that the run stored, by id; empty if it stored none."""
-    path = run / f"problems-{task}.jsonl"
+    path = run / problems_file(task)
     if not path.is_file():
         return {}
     with jsonlines.open(path) as reader:

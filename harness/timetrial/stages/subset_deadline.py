@@ -24,11 +24,12 @@ from timetrial.statistics.table import BoolArray, FloatArray, IntArray, VoteTabl
 
 
 class Rule(NamedTuple):
-    """What chooses, whose scores it takes, and how they were reduced."""
+    """What chooses, whose scores it takes, how they were reduced, and the power they were raised to."""
 
     name: str
     reward_model: str | None
     reduction: Reduction | None
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,8 @@ class SubsetPool:
     mode: Mode
     ks: tuple[int, ...]
     deadlines_s: tuple[float, ...]
+    scoring_s: FloatArray
+    """(K,) seconds that the samples take to be scored once all are finished; 0 for rules without scores."""
 
 
 class SubsetValues(NamedTuple):
@@ -71,11 +74,11 @@ def subset_values(
         singles = np.arange(len(lengths))[:, None]
         for column, k in enumerate(pool.ks):
             members = orders[:, :k] if k > 1 else singles  # all of those there are
-            finish_s = subset_finish_s(pool.steps, pool.mode, prompt, lengths[members])
+            finish_s = subset_finish_s(pool.steps, pool.mode, prompt, lengths[members]) + pool.scoring_s[column]
             # No batch of k is larger at any step than that of the k longest, so none takes longer, unless a larger
             # batch was measured to be quicker; what was drawn counts in any case.
             latest_s = subset_finish_s(pool.steps, pool.mode, prompt, longest[None, :k]).max()
-            is_certain[row, column] = deadlines >= max(latest_s, finish_s.max())
+            is_certain[row, column] = deadlines >= max(latest_s + pool.scoring_s[column], finish_s.max())
             open_at = np.flatnonzero((deadlines >= finish_s.min()) & ~is_certain[row, column])
             if len(open_at):
                 try:

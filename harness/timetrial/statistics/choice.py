@@ -16,9 +16,13 @@ def majority_choice(classes: IntArray) -> IntArray:
     return _elect(classes, _leaders(classes, None))
 
 
-def weighted_choice(classes: IntArray, scores: FloatArray) -> IntArray:
-    """Return the class with the largest sum of `scores` (R, k) in each row of `classes` (R, k), (R,)."""
-    return _elect(classes, _leaders(classes, scores))
+def weighted_choice(classes: IntArray, scores: FloatArray, gamma: float = 1.0) -> IntArray:
+    """Return the class with the largest sum of `scores` ** `gamma`, (R, k), in each row of `classes` (R, k), (R,).
+
+    Raises:
+        ValueError: `gamma` is neither 0 nor 1, and a score is negative.
+    """
+    return _elect(classes, _leaders(classes, powers(classes, scores, gamma)))
 
 
 def best_of_choice(classes: IntArray, scores: FloatArray) -> IntArray:
@@ -26,6 +30,29 @@ def best_of_choice(classes: IntArray, scores: FloatArray) -> IntArray:
     best = np.argmax(np.where(classes >= 0, scores, -np.inf), axis=1)
     # Where all abstain every score is minus infinity, and the first sample's class is -1 as it should be.
     return np.asarray(np.take_along_axis(classes, best[:, None], axis=1)[:, 0])
+
+
+def powers(classes: IntArray, scores: FloatArray, gamma: float) -> FloatArray:
+    """Return `scores` (R, k) to the power `gamma`, from 0 (all 1) to infinity; abstaining samples count for nothing.
+
+    But for gamma 0 and 1 each row is scaled so that its largest score becomes 1, which no vote depends on: nothing
+    overflows, and a large gamma leaves the largest rather than nothing. At infinity only the largest weigh. The power
+    of a score of 0 is 0, and at gamma 0 it is 1 as any other's.
+
+    Raises:
+        ValueError: `gamma` is neither 0 nor 1, and the score of a sample that votes is negative.
+    """
+    if gamma == 1:
+        return scores
+    if gamma == 0:
+        return np.ones_like(scores)
+    votes = np.where(classes >= 0, scores, 0.0)
+    if votes.min(initial=0) < 0:
+        raise ValueError(f"a score is {votes.min()}: a negative number has no power {gamma:g}")
+    logs = np.log(votes, where=votes > 0, out=np.full(votes.shape, -np.inf))
+    top = logs.max(axis=1, keepdims=True)
+    top[top == -np.inf] = 0  # all scores are 0, and so are their powers
+    return np.asarray((logs == top).astype(np.float64) if gamma == np.inf else np.exp(gamma * (logs - top)))
 
 
 def whole_pool_value(table: VoteTable, weights: FloatArray | None = None) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from timetrial.protocol import Aggregator, ExactAggregator
+from timetrial.protocol import Aggregator, ExactAggregator, WeighingAggregator
 from timetrial.statistics.table import FloatArray, IntArray, VoteTable
 
 _NUM_CLASSES = 6
@@ -94,6 +94,21 @@ class AggregatorContract:
             pytest.skip("it needs scores")
         same = (aggregator.choose(classes, None) == aggregator.choose(classes, scores)).all()
         assert same, "needs_scores is False, but scores change the choice"
+
+    def test_a_power_of_the_scores_is_kept_and_at_0_scores_make_no_difference(
+        self, aggregator: Aggregator, classes: IntArray, scores: FloatArray
+    ) -> None:
+        """`with_gamma` returns the same rule with another power, and leaves the rule it was asked of as it is."""
+        if not isinstance(aggregator, WeighingAggregator):
+            pytest.skip("it adds no scores up")
+        chosen, gamma = aggregator.choose(classes, scores), aggregator.gamma
+        other, flat = aggregator.with_gamma(3.0), aggregator.with_gamma(0.0)
+        assert isinstance(other, WeighingAggregator) and other.gamma == 3, "with_gamma must keep the power"
+        same = (aggregator.with_gamma(gamma).choose(classes, scores) == chosen).all()
+        assert same and aggregator.gamma == gamma, "the same power must give the same choices"
+        cubes = aggregator.with_gamma(1.0).choose(classes, scores**3)
+        assert (other.choose(classes, scores) == cubes).all(), "a power must be that of the scores"
+        assert (flat.choose(classes, scores) == flat.choose(classes, 1 - scores)).all(), "at 0 all weigh the same"
 
     @pytest.mark.parametrize("seed", range(4))
     def test_its_exact_accuracy_is_the_mean_over_all_subsets(self, aggregator: Aggregator, seed: int) -> None:

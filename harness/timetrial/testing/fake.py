@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from timetrial.clock import Clock
-from timetrial.protocol import Generation, PhaseTimes, Request, Sampling, StepCost
+from timetrial.protocol import Generation, PhaseTimes, Request, Sampling, StepCost, Unscored
 from timetrial.record import Completion, Finish, Message, Problem, Prompt, Verdict
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class FakePlugin:
 
 
 class FakeTokenizer:
-    """Bytes are tokens; the rendered prompt is the turns, one a line, and a marker byte that asks for an answer."""
+    """Bytes are tokens; the rendered prompt is the turns, one a line, a marker byte, and the answer's beginning."""
 
     ASK = 30
-    """The record separator of ASCII ends every rendered prompt."""
+    """The record separator of ASCII stands before every answer."""
     END = 256
     """End of sequence."""
     SIZE = 257
@@ -92,8 +92,8 @@ class FakeTokenizer:
         return bytes(token for token in tokens if token < self.END).decode("utf-8", errors="replace")
 
     def render(self, prompt: Prompt) -> str:
-        """Return the contents of the turns and the marker."""
-        return "\n".join(message.content for message in prompt.messages) + chr(self.ASK)
+        """Return the contents of the turns, the marker, and what the answer starts with."""
+        return "\n".join(message.content for message in prompt.messages) + chr(self.ASK) + prompt.start
 
 
 class EchoModel:
@@ -253,6 +253,13 @@ class FakeRewardModel:
         """Say that this is a fake."""
         return {"family": "fake-reward"}
 
-    def score(self, problem: Problem, prompt: Prompt, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Return one score a line."""
-        return [tuple(1 / (1 + len(line)) for line in completion.text.split("\n")) for completion in completions]
+    def score(
+        self, problem: Problem, prompt: Prompt, completions: Sequence[Completion]
+    ) -> list[tuple[float, ...] | Unscored]:
+        """Return one score a line; where nothing is visible there is no step."""
+        return [
+            tuple(1 / (1 + len(line)) for line in completion.text.split("\n"))
+            if completion.text.strip()
+            else Unscored(reason="no steps: nothing visible in the solution")
+            for completion in completions
+        ]

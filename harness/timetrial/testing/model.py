@@ -81,6 +81,8 @@ class ModelContract:
             assert tokens and all(type(token) is int for token in tokens), "encode must return a list of int"
             assert tokens == model.tokenizer.encode(rendered), "encode must return the same tokens every time"
             assert isinstance(model.tokenizer.decode(tokens), str), "decode must return a str"
+            started = model.tokenizer.render(replace(prompt, start="First, \n\n"))
+            assert started == rendered + "First, \n\n", "what the model's turn starts with must come last, as it is"
 
     def test_it_answers_every_request_exactly_once(
         self, model: Model, prompts: Sequence[Prompt], sampled: Sampling

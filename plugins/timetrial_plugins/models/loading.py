@@ -97,13 +97,13 @@ def check_tensors(module: CausalModule[Any], folder: Path) -> None:  # Any: any 
     _checked(module, folder, _files(folder))
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return all tensors of a checkpoint folder, as they are stored.
+def read_tensors(folder: Path, wanted: str = r".*") -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint folder whose names a regular expression matches, as they are stored.
 
     Raises:
         CheckpointError: a file cannot be read.
     """
-    return {name: file.read(name) for file in _files(folder) for name in file.shapes()}
+    return {name: file.read(name) for file in _files(folder) for name in file.shapes() if re.fullmatch(wanted, name)}
 
 
 def _files(folder: Path) -> list[TensorFile]:

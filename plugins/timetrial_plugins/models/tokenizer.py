@@ -51,6 +51,11 @@ class ChatTokenizer:
         return () if end is None else (int(end),)
 
     @property
+    def bos_token(self) -> str:
+        """The beginning-of-sequence token as text; empty if the tokenizer names none."""
+        return str(self._tokenizer.bos_token or "")
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the checkpoint brings its own chat template."""
         return self._tokenizer.chat_template is not None
@@ -72,25 +77,40 @@ class ChatTokenizer:
     def render(self, prompt: Prompt) -> str:
         """Return the prompt as the model reads it, ready for the model's turn.
 
-        Without a chat template (base models) the contents of the turns are joined by blank lines, with one more at
-        the end, after the beginning-of-sequence token if the tokenizer would add it.
+        Without a chat template (base models) it is the prompt's plain text, or else the contents of the turns, each
+        followed by a blank line; after the beginning-of-sequence token if the tokenizer would add it. What the model's
+        turn starts with comes last, as it is: a template would trim it, and end the turn.
 
         Raises:
             CheckpointError: the chat template refuses the turns, for example a system prompt.
         """
         if not self.has_chat_template:
-            return self._begin() + "".join(f"{message.content}\n\n" for message in prompt.messages)
+            turns = "".join(f"{message.content}\n\n" for message in prompt.messages)
+            return self._begin() + (turns if prompt.plain is None else prompt.plain) + prompt.start
         try:
-            return self._apply_template(prompt.messages)
+            return self._apply_template(prompt.messages, asks=True) + prompt.start
         except Exception as cause:  # templates are programs of the checkpoint's author
             raise CheckpointError(f"the chat template refuses the prompt of {prompt.problem!r}: {cause}") from cause
 
-    def _apply_template(self, messages: Sequence[Message]) -> str:
+    def render_conversation(self, messages: Sequence[Message]) -> str:
+        """Return a whole conversation as the chat template writes it, with nothing after its last turn.
+
+        Raises:
+            CheckpointError: there is no chat template, or it refuses the turns.
+        """
+        if not self.has_chat_template:
+            raise CheckpointError(f"{self.folder} has no chat template: expected one in tokenizer_config.json")
+        try:
+            return self._apply_template(messages, asks=False)
+        except Exception as cause:  # templates are programs of the checkpoint's author
+            raise CheckpointError(f"the chat template in {self.folder} refuses a conversation: {cause}") from cause
+
+    def _apply_template(self, messages: Sequence[Message], *, asks: bool) -> str:
         text: str = self._tokenizer.apply_chat_template(
             [message._asdict() for message in messages],
             chat_template=pin_date(self._tokenizer.get_chat_template()),
             tokenize=False,
-            add_generation_prompt=True,
+            add_generation_prompt=asks,
             date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
         )
         return text

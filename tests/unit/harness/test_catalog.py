@@ -1,11 +1,13 @@
 """What plugins offer, by name: wrong offers are refused, right ones are found and keep their origin."""
 
 import types
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from timetrial.catalog import Catalog, inspect_plugins, open_catalog
-from timetrial.error import CheckpointError, PluginError, UnknownNameError
+from timetrial.error import CheckpointError, PluginError, UnknownNameError, UsageError
 from timetrial.hookspec import hookimpl
 from timetrial.manager import PluginSettings
 from timetrial.spec import AggregatorSpec, CheckpointSpec, CommandSpec, GraderSpec, ModelSpec, RewardModelSpec, TaskSpec
@@ -134,6 +136,34 @@ def test_one_name_in_two_plugins_is_refused_and_both_are_named():
 def test_one_name_for_two_kinds_is_no_conflict():
     catalog = open_(plugin(tasks=[task("x")], models=[model("x")]))
     assert catalog.task("x").name == catalog.model("x").family
+
+
+def many(name, asked):
+    """A spec that stands for many tasks, and notes which it was asked for."""
+
+    def load_named(reference, data):
+        asked.append((reference, data))
+        return FakeTask()
+
+    return replace(task(name), load_named=load_named)
+
+
+def test_what_follows_a_colon_reaches_the_spec_that_stands_for_many_tasks():
+    asked = []
+    offer = open_(plugin("a", tasks=[many("x", asked)])).task_offer("x:sums:of=3")
+    offer.spec.load(Path("rows.jsonl"))
+    assert asked == [("sums:of=3", Path("rows.jsonl"))]
+    assert (offer.name, offer.origin.plugin) == ("x:sums:of=3", "a")
+
+
+def test_a_single_task_takes_nothing_after_a_colon():
+    with pytest.raises(UsageError, match="unknown task 'x:sums': 'x' is a single task"):
+        open_(plugin(tasks=[task("x")])).task("x:sums")
+
+
+def test_a_misspelt_name_before_a_colon_offers_the_closest():
+    with pytest.raises(UnknownNameError, match="unknown task 'lm-evil': did you mean 'lm-eval'"):
+        open_(plugin(tasks=[many("lm-eval", [])])).task("lm-evil:gsm8k")
 
 
 def test_an_aggregator_cannot_take_the_name_of_coverage():

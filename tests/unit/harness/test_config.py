@@ -62,12 +62,20 @@ def test_random_weights_and_checkpoints_are_never_one_run():
         ({"budget_s": float("inf")}, "budget is inf"),
         ({"baseline": "n"}, "unknown baseline 'n'"),
         ({"random_weights": True}, "can be timed, not sampled"),
+        ({"gamma": -0.5}, "gamma is -0.5: expected 0"),
+        ({"gamma": float("inf")}, "its limit is best-of-n"),
         ({"grid": TimingGrid(prompt_tokens=(8, 16))}, "2 are given"),
     ],
 )
 def test_values_that_make_no_run_are_refused_by_name(change, said):
     with pytest.raises(UsageError, match=said):
         replace(BASE, **change)
+
+
+def test_scores_of_another_reward_model_and_other_uses_of_scores_go_on_in_the_same_run():
+    other = replace(BASE, reward_model="prm", reduction="min", gamma=2.0)
+    assert config_difference(BASE, other) == []
+    assert run_name(other) == run_name(BASE)
 
 
 def test_an_unknown_reduction_gets_the_closest_match():

@@ -13,6 +13,7 @@ from timetrial.record import Curve, Series, Timing, from_json, to_json
 from timetrial.stages.compare import ComparisonSettings
 from timetrial.stages.curves import CurveSettings, compute_curves
 from timetrial.stages.pools import CountPool, VotePool
+from timetrial.stages.times import TimingRows
 from timetrial.statistics.bootstrap import problem_standard_error
 from timetrial.statistics.budget import budget_ladder
 from timetrial.statistics.choice import majority_choice, weighted_choice
@@ -85,10 +86,14 @@ def timings(model="big", base=1.0, *, batches=(1, 2, 4), oom=(8,), repeats=3, en
     ]
 
 
+def generation(rows):
+    return TimingRows(generation=rows)
+
+
 @pytest.fixture(scope="module")
 def made():
     pools = [pool("big", 0.6), pool("small", 0.45)]
-    return compute_curves(pools, RULES, KS, [*timings("big"), *timings("small", 0.3, oom=())], SETTINGS)
+    return compute_curves(pools, RULES, KS, generation([*timings("big"), *timings("small", 0.3, oom=())]), SETTINGS)
 
 
 def find(made, **fields):
@@ -175,7 +180,7 @@ def test_paired_differences_are_differences_of_the_curves(made):
 def test_a_series_compared_with_its_copy_differs_by_exactly_nothing():
     twin = pool("big", 0.6)
     twin = replace(twin, series=twin.series._replace(temperature=0.6))
-    made = compute_curves([pool("big", 0.6), twin], RULES, KS, timings("big"), SETTINGS)
+    made = compute_curves([pool("big", 0.6), twin], RULES, KS, generation(timings("big")), SETTINGS)
     for question in made.analysis.comparisons[:3]:
         (difference,) = question.differences
         assert set(difference.differences + difference.low + difference.high) == {0.0}
@@ -242,7 +247,7 @@ def test_pool_facts_say_what_was_left_out_and_unknown(made):
 
 
 def test_runs_without_timings_have_curves_and_differences_only():
-    made = compute_curves([pool("big"), pool("small")], RULES, KS, (), SETTINGS)
+    made = compute_curves([pool("big"), pool("small")], RULES, KS, TimingRows(), SETTINGS)
     assert all(curve.seconds is None for curve in made.curves)
     assert made.analysis.time_tables == ()
     for question in made.analysis.comparisons:
@@ -250,25 +255,25 @@ def test_runs_without_timings_have_curves_and_differences_only():
 
 
 def test_a_model_that_was_not_timed_is_compared_at_equal_k_only():
-    made = compute_curves([pool("big"), pool("small")], {}, KS, timings("big"), SETTINGS)
+    made = compute_curves([pool("big"), pool("small")], {}, KS, generation(timings("big")), SETTINGS)
     (question,) = made.analysis.comparisons
     assert {point.curve for point in question.front} == {0}
     assert len(question.differences) == 1
 
 
 def test_a_model_for_which_no_batch_fits_has_no_seconds():
-    made = compute_curves([pool("big")], {}, KS, timings("big", batches=(), oom=(1, 2)), SETTINGS)
+    made = compute_curves([pool("big")], {}, KS, generation(timings("big", batches=(), oom=(1, 2))), SETTINGS)
     assert made.curves[0].seconds is None
 
 
 def test_comparisons_use_the_problems_all_series_have():
-    made = compute_curves([pool("big", problems=30), pool("small", problems=20)], {}, KS, (), SETTINGS)
+    made = compute_curves([pool("big", problems=30), pool("small", problems=20)], {}, KS, TimingRows(), SETTINGS)
     assert [curve.num_problems for curve in made.curves] == [30, 20]
     assert made.analysis.comparisons[0].num_problems == 20
 
 
 def test_tasks_are_never_compared():
-    made = compute_curves([pool("big", task="a"), pool("big", task="b")], {}, KS, timings("big"), SETTINGS)
+    made = compute_curves([pool("big", task="a"), pool("big", task="b")], {}, KS, generation(timings("big")), SETTINGS)
     assert [question.curves for question in made.analysis.comparisons] == [(0,), (1,)]
 
 
@@ -280,7 +285,7 @@ def test_counts_give_coverage_and_say_why_nothing_else():
         num_correct=np.array([2, 1]),
         num_left_out=0,
     )
-    made = compute_curves([counts], {"majority": Majority()}, KS, (), SETTINGS)
+    made = compute_curves([counts], {"majority": Majority()}, KS, TimingRows(), SETTINGS)
     (curve,) = made.curves
     assert (curve.rule, curve.ks, curve.num_samples) == ("coverage", (1, 2, 4), 4)
     (skipped,) = made.analysis.skipped
@@ -288,7 +293,7 @@ def test_counts_give_coverage_and_say_why_nothing_else():
 
 
 def test_a_rule_without_the_scores_it_needs_is_skipped_and_reported():
-    made = compute_curves([pool(scored=False)], RULES, KS, (), SETTINGS)
+    made = compute_curves([pool(scored=False)], RULES, KS, TimingRows(), SETTINGS)
     assert [curve.rule for curve in made.curves] == ["coverage", "majority"]
     assert [(skipped.rule, skipped.reason) for skipped in made.analysis.skipped] == [
         ("weighted", "it needs step scores, and no reward model has scored the samples")
@@ -296,12 +301,12 @@ def test_a_rule_without_the_scores_it_needs_is_skipped_and_reported():
 
 
 def test_ks_beyond_the_pool_are_not_estimated():
-    made = compute_curves([pool()], {}, [16, 8, 1, 8], (), SETTINGS)
+    made = compute_curves([pool()], {}, [16, 8, 1, 8], TimingRows(), SETTINGS)
     assert made.curves[0].ks == (1, 8)
 
 
 def test_a_single_problem_has_no_standard_error():
-    made = compute_curves([pool(problems=1)], {}, KS, (), SETTINGS)
+    made = compute_curves([pool(problems=1)], {}, KS, TimingRows(), SETTINGS)
     assert made.curves[0].standard_errors is None
     json.dumps(to_json(made.curves[0]), allow_nan=False)
 
@@ -318,7 +323,7 @@ def test_a_single_problem_has_no_standard_error():
 )
 def test_nothing_to_make_a_curve_of_is_an_error_that_says_why(pools, ks, complaint):
     with pytest.raises(UsageError, match=complaint):
-        compute_curves(pools, {}, ks, (), SETTINGS)
+        compute_curves(pools, {}, ks, TimingRows(), SETTINGS)
 
 
 class Raises(Majority):
@@ -349,24 +354,24 @@ class NoClass:
 )
 def test_an_aggregator_that_breaks_its_contract_is_named(aggregator, complaint):
     with pytest.raises(PluginError, match=f"aggregator 'odd' failed: .*{complaint}"):
-        compute_curves([pool()], {"odd": aggregator}, KS, (), SETTINGS)
+        compute_curves([pool()], {"odd": aggregator}, KS, TimingRows(), SETTINGS)
 
 
 def test_seconds_of_two_machines_are_not_mixed():
     rows = [*timings("big"), *timings("small", environment="there")]
     with pytest.raises(RunError, match="2 machines or set-ups .here, there."):
-        compute_curves([pool("big")], {}, KS, rows, SETTINGS)
+        compute_curves([pool("big")], {}, KS, generation(rows), SETTINGS)
 
 
 def test_seconds_of_two_workloads_are_not_mixed():
     rows = [*timings("big"), *timings("big", new_tokens=128)]
     with pytest.raises(RunError, match="32 prompt and 64 new tokens; 32 prompt and 128 new tokens"):
-        compute_curves([pool("big")], {}, KS, rows, SETTINGS)
+        compute_curves([pool("big")], {}, KS, generation(rows), SETTINGS)
 
 
 def test_given_budgets_replace_the_round_ones():
     settings = replace(SETTINGS, comparison=ComparisonSettings(replicates=50, budgets_s=(1.15,)))
-    made = compute_curves([pool("big")], {}, KS, timings("big"), settings)
+    made = compute_curves([pool("big")], {}, KS, generation(timings("big")), settings)
     assert [(v.budget_s, v.k) for v in made.analysis.comparisons[0].budget_values] == [(1.15, 1)]
 
 
@@ -384,5 +389,5 @@ def test_progress_counts_the_pools():
         seen.append((label, total))
         yield seen.append
 
-    compute_curves([pool("big"), pool("small")], {}, KS, (), SETTINGS, progress)
+    compute_curves([pool("big"), pool("small")], {}, KS, TimingRows(), SETTINGS, progress)
     assert seen == [("curves", 2), 1, 1]

@@ -101,6 +101,17 @@ def test_a_scored_table_holds_the_problems_whose_every_answer_has_a_score():
     assert pool.scored["orm"].problems == ()
 
 
+def test_an_answer_that_was_given_no_score_abstains_among_the_scored_and_votes_among_all():
+    unscored = StepScores(**KEY, problem="a", sample=0, reward_model="prm", scores=(), reason="too long: by 9 tokens")
+    pool = one_pool([grade("a", 0, "1", True), grade("a", 1, "2")], [unscored, steps("a", 1, 0.5)])
+    assert pool.table.classes.tolist() == [[0, 1]]
+    assert pool.scored["prm"].classes.tolist() == [[-1, 1]]
+    assert pool.scored["prm"].scores.tolist() == [[0.0, 0.5]]
+    assert pool.scored["prm"].correct.tolist() == pool.table.correct.tolist()
+    with pytest.raises(RunError, match="scored by prm twice"):
+        one_pool([grade("a", 0, "1"), grade("a", 1, "2")], [unscored, unscored])
+
+
 @pytest.mark.parametrize(
     ("grades", "scores", "complaint"),
     [

@@ -11,7 +11,7 @@ import pytest
 
 from timetrial.error import DataError, RunError, RunLockedError
 from timetrial.record import Completion, Grade, Problem
-from timetrial.store import RunFolder, write_problems
+from timetrial.store import RunFolder, problems_file, write_problems
 
 
 def completion(sample: int, text: str = "The answer is 4.") -> Completion:
@@ -43,6 +43,13 @@ def test_records_come_back_as_they_were_written(tmp_path):
     with folder.locked(), folder.appending(Completion) as file:
         file.append(written)
     assert list(folder.read(Completion)) == written
+
+
+def test_any_name_of_a_task_makes_one_file_and_no_two_the_same():
+    names = ["nutshell", "lm-eval:gsm8k", "lm-eval-gsm8k", "lm-eval:a/b:fewshot=0", "lm-eval:a%2Fb"]
+    files = [problems_file(name) for name in names]
+    assert len(set(files)) == len(names) and not any(set(file) & set('/\\:*?"<>|') for file in files)
+    assert problems_file("math-500") == "problems-math-500.jsonl"
 
 
 def test_every_record_is_on_disk_when_append_returns(tmp_path):

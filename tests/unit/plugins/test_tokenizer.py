@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,25 @@ def test_the_chat_template_is_applied_up_to_the_models_turn(write: Callable[...,
     assert write().render(PROMPT) == "<|begin|>system: Be brief.\nuser: What is 2 + 3?\nassistant:"
 
 
+@pytest.mark.parametrize("template", [{}, {"chat_template": None}])
+def test_what_the_models_turn_starts_with_comes_last_as_it_is(
+    write: Callable[..., ChatTokenizer], template: dict[str, None]
+) -> None:
+    tokenizer = write(**template)
+    started = replace(PROMPT, start=" First, 2 \n\n")
+    assert tokenizer.render(started) == tokenizer.render(PROMPT) + " First, 2 \n\n"
+
+
 def test_a_rendered_prompt_begins_with_exactly_one_bos(write: Callable[..., ChatTokenizer]) -> None:
     tokenizer = write(adds_bos=True)
     tokens = tokenizer.encode(tokenizer.render(PROMPT))
     assert tokens[0] == BOS and tokens.count(BOS) == 1
+
+
+def test_a_plain_prompt_is_what_a_model_without_a_template_reads(write: Callable[..., ChatTokenizer]) -> None:
+    prompt = replace(PROMPT, plain="Q: 2 + 3?\nA:")
+    assert write(chat_template=None).render(prompt) == "<|begin|>Q: 2 + 3?\nA:"
+    assert write().render(prompt) == write().render(PROMPT)
 
 
 @pytest.mark.parametrize("adds_bos", [True, False])

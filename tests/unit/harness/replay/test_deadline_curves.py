@@ -65,6 +65,23 @@ def test_every_value_is_the_mean_over_all_subsets(contender, rules, mode, rule):
     assert (curve.monte_carlo_errors is None) is is_exact
 
 
+@pytest.mark.parametrize("rule", ["coverage", "majority", "best-of-n", "weighted"])
+def test_rules_that_take_scores_have_chosen_when_the_samples_are_scored_too(contender, rules, mode, rule):
+    scoring_s = np.array([3.0, 5.0, 11.0, 12.5])
+    entry = replace(contender(), scoring={"prm": scoring_s})
+    curve = of(deadline_curves([entry], rules, SETTINGS), mode, rule)
+    is_scored = rule in ("best-of-n", "weighted")
+    assert curve.accounting == ("generation + verifier" if is_scored else "generation")
+    waits_s = scoring_s if is_scored else np.zeros(4)
+    expected = [
+        [plain_value(entry, rule, mode, k, t - wait_s) for t in curve.deadlines_s]
+        for k, wait_s in zip(curve.ks, waits_s, strict=True)
+    ]
+    np.testing.assert_allclose(curve.values, expected, atol=1e-12 if mode == "static" and rule in EXACT else 0.07)
+    unhurried = of(deadline_curves([contender()], rules, SETTINGS), mode, rule)
+    np.testing.assert_allclose(np.array(curve.values)[:, -1], np.array(unhurried.values)[:, -1])
+
+
 def test_drawn_values_are_within_their_stated_errors(contender, rules, mode):
     entry = contender(problems=12, seed=3)
     curve = of(deadline_curves([entry], rules, SETTINGS), mode, "weighted")

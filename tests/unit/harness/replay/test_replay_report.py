@@ -107,7 +107,7 @@ def test_a_table_shows_the_best_k_at_round_deadlines_and_at_the_last(replay):
     places = round_deadlines(curve.deadlines_s)
     assert len(table.columns) == 2 + len(places) and places[-1] == len(curve.deadlines_s) - 1
     assert table.rows[0][-1] == f"{100 * curve.best[-1]:.1f} (k={curve.best_ks[-1]})"
-    assert "reward model, which is not measured" in table.note
+    assert "Where the verifier is counted, all samples are scored" in table.note
 
 
 def test_the_ratio_of_all_problems_is_that_of_the_sums(replay):
