@@ -11,6 +11,9 @@ import click
 
 from timetrial.clock import MonotonicClock
 from timetrial_distillation.prepare_command import prepare
+from timetrial_distillation.rewards.evaluate_command import evaluate_reward_model
+from timetrial_distillation.rewards.label_command import label_steps
+from timetrial_distillation.rewards.train_command import reward_model
 from timetrial_distillation.stage_commands import finetune, mamba_in_llama, mohawk
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ def distill() -> None:
     """Train models by named recipes."""
 
 
-for command in (prepare, mohawk, mamba_in_llama, finetune):
+for command in (prepare, mohawk, mamba_in_llama, finetune, label_steps, reward_model, evaluate_reward_model):
     distill.add_command(command)
 
 

@@ -36,6 +36,8 @@ class Ancestry:
     seed: int
     tokens: int
     """Inputs seen, padding left out."""
+    others: Sequence[Parent] = ()
+    """Further parents, such as the models that labelled the data."""
 
     def provenance(self) -> Provenance:
         """Return the same in the registry's words."""
@@ -51,7 +53,7 @@ class Ancestry:
             parents.append(_parent("init", self.teacher))
         return Provenance(
             stage=self.stage,
-            parents=tuple(parents),
+            parents=(*parents, *self.others),
             tokens=self.tokens,
             seed=self.seed,
             versions={"torch": torch.__version__.partition("+")[0]},

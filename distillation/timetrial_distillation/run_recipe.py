@@ -82,7 +82,7 @@ def run_recipe(recipe: DistillRecipe, choices: Choices, world: World) -> list[Js
     configs = _chosen(recipe, choices.stages)
     teacher = find_model(choices.teacher or recipe.teacher) if any(config.has_teacher for config in configs) else None
     clock = MonotonicClock(partial(synchronize, world.device))
-    console = _console(world, is_quiet=choices.as_json)
+    console = open_console(world, is_quiet=choices.as_json)
     results = []
     for number, config in enumerate(configs):
         request = _request(recipe, choices, _changed(config, choices), teacher if config.has_teacher else None, world)
@@ -189,7 +189,9 @@ def _start(recipe: DistillRecipe, choices: Choices, config: StageConfig, *, is_f
     return find_model(str(choices.out / previous))
 
 
-def _console(world: World, *, is_quiet: bool) -> Console:
+def open_console(world: World, *, is_quiet: bool) -> Console:
+    """Return how a stage talks on a terminal; processes other than the first say nothing."""
+
     def plan(stage: str, job: Job, tensors: list[TrainedTensor], found: Estimate) -> None:
         print_tables([tensor_table(job, tensors), estimate_table(stage, found)])
 

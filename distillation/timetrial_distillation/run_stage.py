@@ -35,6 +35,7 @@ from timetrial_distillation.trackers import Tracker, evaluation_figures, opened_
 from timetrial_distillation.trainer import Job, Trainer
 from timetrial_distillation.world import World, gathered
 from timetrial_plugins.models.saving import save_weights
+from timetrial_plugins.rewards import declaration
 from timetrial_registry.checkpoint import TOKENIZER_FILES, read_config
 from timetrial_registry.records import Version
 
@@ -121,6 +122,9 @@ class Stage:
         request = self.request
         config = asdict(request.config)
         del config["loop"]["checkpoint_every"]
+        if request.lesson is not None:
+            del config["token_loss"]
+            config["lesson"] = dict(request.lesson.described)
         return {
             "config": config,
             "precision": request.execution.precision,
@@ -132,6 +136,8 @@ class Stage:
 
     def _open_source(self) -> RowSource:
         config, model = self.request.config, self.request.tokenizer_model
+        if self.request.lesson is not None:
+            return self.request.lesson.source
         arrangement = Arrangement(length=config.length, mode=config.mode, seed=config.seed)
         return open_rows(self.request.data, arrangement, model.tokenizer, model.ref)
 
@@ -148,10 +154,14 @@ class Stage:
             student = initialised_student(request.shape, teacher, config.seed)
         if teacher is not None and is_narrow:
             teacher.to(torch.bfloat16)
+        if request.lesson is not None:
+            objective = request.lesson.objective
+        else:
+            objective = make_objective(config, teacher, checkpointing=request.checkpointing)
         return Job(
             student=student,
             teacher=teacher,
-            objective=make_objective(config, teacher, checkpointing=request.checkpointing),
+            objective=objective,
             source=self._source,
             batch_rows=config.batch_rows,
             loop=config.loop,
@@ -198,6 +208,8 @@ class Stage:
         dtype = str(self.request.dtype).removeprefix("torch.")
         write_json(folder / SUMMARY, self._summary(state))
         save_weights(module, folder, dtype=self.request.dtype, extra={**extra, "dtype": dtype})  # type: ignore[arg-type]  # of a known family
+        if self.request.lesson is not None:
+            declaration.write(folder, self.request.lesson.declaration)
 
     def _summary(self, state: TrainingState) -> Json:
         teacher, start = self.request.teacher, self.request.start
@@ -255,6 +267,7 @@ class Stage:
             config_digest=hashlib.sha256(text.encode()).hexdigest(),
             seed=self.request.config.seed,
             tokens=state.tokens_seen,
+            others=() if self.request.lesson is None else self.request.lesson.labellers,
         )
 
 

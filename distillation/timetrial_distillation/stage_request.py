@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from timetrial.progress import ProgressFactory, silent
+from timetrial_distillation.data.rows import RowSource
 from timetrial_distillation.estimate import Estimate
 from timetrial_distillation.evaluation import Evaluation, EvaluationConfig
 from timetrial_distillation.loop import StepLog
 from timetrial_distillation.objectives.parameters import TrainedTensor
+from timetrial_distillation.objectives.stage import StageObjective
 from timetrial_distillation.origin import OriginModel
 from timetrial_distillation.output import TRAINING_FOLDER
 from timetrial_distillation.sources import DataName
 from timetrial_distillation.stages import StageConfig
 from timetrial_distillation.student import Shape
 from timetrial_distillation.trainer import Execution, Job
+from timetrial_plugins.rewards.declaration import Declaration
+from timetrial_registry.records import Parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Lesson:
+    """What the stage reward-model learns: labelled solutions, which no stage of distillation knows."""
+
+    source: RowSource
+    objective: StageObjective
+    described: Mapping[str, Any]  # Any: JSON
+    """What decides about both, beside the digest of the source."""
+    declaration: Declaration
+    """How the result reads solutions."""
+    labellers: tuple[Parent, ...] = ()
+    """The models that the labels are from, where that is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +52,8 @@ class StageRequest:
     """What the stage goes on with; None: a student of the teacher, of this shape."""
     shape: Shape | None
     data: tuple[DataName, ...]
+    lesson: Lesson | None = None
+    """What is learned instead of the rows of `data`, which then only names where it came from."""
     out: Path
     resume: bool = False
     execution: Execution

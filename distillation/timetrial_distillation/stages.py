@@ -17,7 +17,7 @@ from timetrial_distillation.objectives.token_loss import TokenLoss
 from timetrial_distillation.trainer import LoopConfig
 from timetrial_plugins.models.llama import Llama
 
-StageName = Literal["mohawk-1", "mohawk-2", "mohawk-3", "hybrid-kd", "sft"]
+StageName = Literal["mohawk-1", "mohawk-2", "mohawk-3", "hybrid-kd", "sft", "reward-model"]
 PREVIOUS: Mapping[StageName, StageName] = {"mohawk-2": "mohawk-1", "mohawk-3": "mohawk-2"}
 """The stage whose result a stage goes on with; the first of a method makes the student, and sft takes any model."""
 FIRST: tuple[StageName, ...] = ("mohawk-1", "hybrid-kd")
@@ -62,7 +62,7 @@ class StageConfig:
     @property
     def has_teacher(self) -> bool:
         """Whether a teacher takes part in every step."""
-        return self.stage != "sft"
+        return self.stage not in ("sft", "reward-model")
 
 
 def steps_for(tokens: int, batch_rows: int, length: int) -> int:

@@ -194,6 +194,4 @@ class Trainer:
         most, device = self._job.execution.micro_rows, self._world.device
         for start in range(0, self._rows_here, most):
             rows = self._job.source.rows(first + start, min(most, self._rows_here - start))
-            yield rows._replace(
-                tokens=rows.tokens.to(device), labels=rows.labels.to(device), doc_ids=rows.doc_ids.to(device)
-            )
+            yield rows.to(device)

@@ -7,18 +7,17 @@ shard and ends with the files of a run that was not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-import filelock
-
-from timetrial.error import DataError, RunError, RunLockedError, UsageError
+from timetrial.error import DataError, RunError, UsageError
 from timetrial.progress import ProgressFactory, silent
 from timetrial_distillation.data.adapters import UnfitError
+from timetrial_distillation.data.claim import claimed
 from timetrial_distillation.data.documents import EncodedDocument
 from timetrial_distillation.data.pipeline import FILTERED, OVERLAPPING, Outcome, Pipeline
 from timetrial_distillation.data.prepared import (
@@ -39,10 +38,8 @@ from timetrial_distillation.data.shards import (
     shard_name,
     verify_shards,
 )
-from timetrial_distillation.output import read_json, refuse_difference, write_json
+from timetrial_distillation.output import write_json
 
-REQUEST = "request.json"
-LOCK = ".lock"
 SHARD_TOKENS = 1 << 26
 DUPLICATE = "duplicate"
 TOLERATED = frozenset({FILTERED, OVERLAPPING, "empty", "no answer"})
@@ -114,7 +111,7 @@ def prepare(
         "licence": config.licence,
     }
     try:
-        with _claimed(out, request):
+        with claimed(out, request):
             if (out / INDEX).exists():
                 data = PreparedData(out)
                 data.verify(progress)
@@ -232,30 +229,6 @@ class _Work:
         shard = self._writer.finish(self.progress.num_records, self._left_out, tuple(self._overlaps))
         self._shards.append(shard)
         self._writer, self._left_out, self._overlaps = None, Counter(), []
-
-
-@contextmanager
-def _claimed(out: Path, request: Json) -> Iterator[None]:
-    """Make the folder, or check that it was begun with the same request; nobody else may write to it meanwhile."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"the output folder {out} is a file. Choose another name.")
-    is_used = out.exists() and any(path.name != LOCK for path in out.iterdir())
-    if is_used and not (out / REQUEST).exists():
-        raise UsageError(f"the output folder {out} holds something else. Choose another one.")
-    out.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as cause:
-        raise RunLockedError(f"another process is preparing data in {out}: wait, or choose another folder") from cause
-    try:
-        if (out / REQUEST).exists():
-            refuse_difference(read_json(out / REQUEST), request, out / REQUEST)
-        else:
-            write_json(out / REQUEST, request)
-        yield
-    finally:
-        lock.release()
 
 
 def _finished_shards(out: Path, progress: ProgressFactory) -> list[ShardRecord]:

@@ -27,6 +27,17 @@ class Rows(NamedTuple):
     """Inputs without the padding."""
     num_labels: int
     """Labels that are not IGNORED."""
+    shares: torch.Tensor | None = None
+    """(B, T) float32, how much of the probability the label is to get where there is one; None: all of it."""
+
+    def to(self, device: torch.device) -> Rows:
+        """Return the rows on a device."""
+        return self._replace(
+            tokens=self.tokens.to(device),
+            labels=self.labels.to(device),
+            doc_ids=self.doc_ids.to(device),
+            shares=None if self.shares is None else self.shares.to(device),
+        )
 
 
 class RowSource(Protocol):

@@ -16,8 +16,8 @@ from timetrial.presets import PRESETS, preset
 from timetrial.statistics.reduction import REDUCTIONS
 
 DEMO_FLAGS = (
-    *("--model", "nutshell-llama", "--task", "nutshell", "--samples", "32", "--temperature", "0.6,1.0"),
-    *("--reward-model", "likelihood:nutshell-llama", "--reduction", "min", "--batch-size", "256"),
+    *("--model", "nutshell-llama,nutshell-llamba,nutshell-mamba-in-llama", "--task", "nutshell"),
+    *("--samples", "32", "--temperature", "0.8", "--reward-model", "nutshell-prm", "--batch-size", "256"),
 )
 
 

@@ -1,12 +1,17 @@
-"""The nutshell's models as a plugin: the checkpoints that are shipped with the package."""
+"""The nutshell's models as a plugin: the checkpoints and the reward model that are shipped with the package."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from timetrial.error import UsageError
 from timetrial.hookspec import hookimpl
-from timetrial.spec import CheckpointSpec
+from timetrial.protocol import RewardModel
+from timetrial.spec import CheckpointSpec, LoadOptions, RewardModelSpec
+
+_PRM = "nutshell-prm"
+_PRM_FOLDER = Path(__file__).parent / "prm"
 
 
 @hookimpl
@@ -20,7 +25,29 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
             "mamba_in_llama",
             "A MambaInLlama of 1.8 million parameters, distilled from nutshell-llama.",
         ),
+        CheckpointSpec(
+            name=_PRM,
+            location=str(_PRM_FOLDER),
+            doc=f"The nutshell's process reward model: no solver, but what --reward-model {_PRM} scores with.",
+            family="llama",
+            licence="Apache-2.0",
+        ),
     ]
+
+
+@hookimpl
+def timetrial_reward_models() -> Sequence[RewardModelSpec]:
+    """Offer the shipped verifier by name."""
+    doc = "The nutshell's process reward model, trained on rollouts of nutshell-llama by this package."
+    return [RewardModelSpec(name=_PRM, load=_load_prm, doc=doc)]
+
+
+def _load_prm(ref: str | None, options: LoadOptions) -> RewardModel:
+    from timetrial_plugins.rewards import load_declared
+
+    if ref is not None:
+        raise UsageError(f"the reward model {_PRM!r} is shipped: nothing follows its name (here {ref!r})")
+    return load_declared(_PRM_FOLDER, options)
 
 
 def _shipped(name: str, family: str, doc: str) -> CheckpointSpec:
