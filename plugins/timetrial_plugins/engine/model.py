@@ -87,6 +87,11 @@ class EngineModel:
         return self._checkpoint.tokenizer
 
     @property
+    def module(self) -> CausalModule[Any]:  # Any: each family has its own kind of state
+        """The module with its weights, which are not to be changed."""
+        return self._module
+
+    @property
     def description(self) -> Mapping[str, Any]:  # Any: JSON
         """Facts for provenance; the first look computes the checkpoint's digest.
 
@@ -195,6 +200,20 @@ class EngineModel:
         for decoded in self._decode(jobs, sampling, sampler, batch_size):
             request = requests[decoded.tag]
             yield _generation(request, rendered[request.prompt], decoded)
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], streams: Sequence[int], sampling: Sampling, *, batch_size: int
+    ) -> Iterator[Decoded]:
+        """Yield a completion of each prompt as they finish, as `generate` does, of tokens that stand as they are.
+
+        A completion's `tag` is the place of its prompt, and its random numbers are those of the stream of that place
+        (`stream_seed`). No prompt is empty, and each leaves room in the model's context.
+        """
+        jobs = [
+            PromptJob(tokens=tokens, limit=self._limit(len(tokens), sampling.max_tokens), samples=[Sample(tag, stream)])
+            for tag, (tokens, stream) in enumerate(zip(prompts, streams, strict=True))
+        ]
+        yield from self._decode(jobs, sampling, Sampler(sampling), batch_size)
 
     def _decode(
         self, jobs: Sequence[PromptJob], sampling: Sampling, sampler: Sampler, batch_size: int

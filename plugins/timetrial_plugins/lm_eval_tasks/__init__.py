@@ -1,0 +1,1 @@
+"""Tasks of lm-eval as tasks of timetrial, tasks of timetrial as tasks of lm-eval, and both graders side by side."""
