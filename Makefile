@@ -4,13 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format bench bench-gpu docs clean
+# Tests are many and small: a process a core, a thread a process. A file's tests share what is made once for them.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
+
+.PHONY: demo test test-slow lint format bench bench-gpu docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/timetrial demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "slow and not gpu and not network"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from timetrial_plugins.nutshell import generator
 from timetrial_plugins.nutshell.plugin import timetrial_checkpoints
 from timetrial_plugins.nutshell.tokenizer import build_tokenizer, load_tokenizer
 
-(SPEC,) = timetrial_checkpoints()
+SPEC = next(spec for spec in timetrial_checkpoints() if spec.name == "nutshell-llama")
 FOLDER = Path(SPEC.location)
 
 

@@ -140,7 +140,12 @@ def test_every_task_has_its_own_answer(report, curve):
 
 def test_the_accounting_is_stated(small):
     text = Page(render(small)).text
-    for phrase in ("Decode seconds of one problem.", "prefill", "not a deadline", "Verifier time is not counted"):
+    for phrase in (
+        "Decode seconds of one problem.",
+        "prefill",
+        "not a deadline",
+        "The verifier is paid for where it was timed",
+    ):
         assert phrase in text
 
 
