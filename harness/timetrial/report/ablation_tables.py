@@ -50,7 +50,7 @@ def _values_table(group: Group, points: Sequence[AblationPoint]) -> Table:
             for point in points
             if point.reduction is not None
         ),
-        "Percent of problems solved when scores are raised to gamma (columns) and added up; limit: only the largest "
+        "Percent of problems solved when the scores to the power gamma are added up; limit: only the largest "
         "counts. In brackets: 95 % interval over problems. Monte Carlo error: at most "
         f"{percent(max(point.monte_carlo_error for point in points))} points. Without scores: {', '.join(references)}.",
     )

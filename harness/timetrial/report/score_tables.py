@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from timetrial.analysis import Analysis, TimeTable
 from timetrial.report.data import ReportData, ScoringStatistics
-from timetrial.report.labels import percent, seconds_label, series_label, split_label
+from timetrial.report.labels import percent, series_label, split_label
 from timetrial.report.table import Cell, Table, pivot
 
 
@@ -91,7 +91,7 @@ def _reads(table: TimeTable) -> str:
 
 def _part(model: TimeTable, verifier: TimeTable, k: int) -> str:
     decoding, scoring = (table.seconds[table.ks.index(k)] for table in (model, verifier))
-    return f"{percent(scoring / (decoding + scoring))} of {seconds_label(decoding + scoring)}"
+    return percent(scoring / (decoding + scoring))
 
 
 def _count(count: int, total: int) -> str:
