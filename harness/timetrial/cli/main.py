@@ -24,7 +24,7 @@ _INTERRUPTED = "interrupted: everything finished so far is kept; run the same co
 # Sub-command -> (module, attribute, help line). Modules are imported when their command is used, so that
 # `timetrial --help` stays instant.
 BUILT_IN = {
-    "demo": ("run", "demo", "The whole path on the shipped model: sample, grade, score, time, report."),
+    "demo": ("run", "demo", "The whole path on the shipped models: sample, grade, score, time, report."),
     "run": ("run", "run", "Sample, grade, score, time and report models on tasks."),
     "time": ("run", "time", "Time the decoding of models over a grid of batch sizes."),
     "roofline": ("roofline", "roofline", "The least time models could take on a machine, from data sheets alone."),

@@ -163,7 +163,7 @@ def time(**flags: Any) -> None:  # Any: click passes every option by name
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on stdout.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bars.")
 def demo(out: Path, as_json: bool, quiet: bool) -> None:
-    """Run the whole path on the shipped model and task: about two minutes on two CPU cores.
+    """Run the whole path on the shipped models and task: about four minutes on two CPU cores.
 
     Nothing is canned: this is `timetrial run` with the flags printed at the start.
     """
