@@ -39,3 +39,17 @@ def deferred_interruption() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def resumable_command() -> Iterator[None]:
+    """Tell who interrupts a command of training what is kept and how to go on.
+
+    Raises:
+        KeyboardInterrupt: that message, which the command line shows.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        saved = "the step in progress is" if isinstance(stop, InterruptedTraining) else "the last checkpoint is"
+        raise KeyboardInterrupt(f"interrupted: {saved} saved; the same command with --resume goes on") from stop

@@ -146,7 +146,7 @@ def _run(method: Method, flags: Flags) -> None:
     import torch
 
     from timetrial_distillation.distill_recipes import find_distill_recipe
-    from timetrial_distillation.interruption import InterruptedTraining
+    from timetrial_distillation.interruption import resumable_command
     from timetrial_distillation.run_recipe import Choices, run_recipe
     from timetrial_distillation.world import opened_world
 
@@ -155,12 +155,8 @@ def _run(method: Method, flags: Flags) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     choices = Choices(**flags)
-    with opened_world(device) as world:
-        try:
-            results = run_recipe(recipe, choices, world)
-        except KeyboardInterrupt as stop:
-            saved = "the step in progress is" if isinstance(stop, InterruptedTraining) else "the last checkpoint is"
-            raise KeyboardInterrupt(f"interrupted: {saved} saved; the same command with --resume goes on") from stop
+    with resumable_command(), opened_world(device) as world:
+        results = run_recipe(recipe, choices, world)
         if choices.as_json and world.is_first:
             print_json(results)
         elif not choices.dry_run and world.is_first:

@@ -93,7 +93,7 @@ def reward_model(recipe: str, device: str, threads: int | None, **flags: Any) ->
     """
     import torch
 
-    from timetrial_distillation.interruption import InterruptedTraining
+    from timetrial_distillation.interruption import resumable_command
     from timetrial_distillation.rewards.recipes import find_reward_recipe
     from timetrial_distillation.rewards.training import RewardChoices, train_reward_model
     from timetrial_distillation.world import opened_world
@@ -102,12 +102,8 @@ def reward_model(recipe: str, device: str, threads: int | None, **flags: Any) ->
     if threads is not None:
         torch.set_num_threads(threads)
     choices = RewardChoices(**flags)
-    with opened_world(device) as world:
-        try:
-            result = train_reward_model(found, choices, world)
-        except KeyboardInterrupt as stop:
-            saved = "the step in progress is" if isinstance(stop, InterruptedTraining) else "the last checkpoint is"
-            raise KeyboardInterrupt(f"interrupted: {saved} saved; the same command with --resume goes on") from stop
+    with resumable_command(), opened_world(device) as world:
+        result = train_reward_model(found, choices, world)
         if choices.as_json and world.is_first:
             print_json(result)
         elif not choices.dry_run and world.is_first:

@@ -11,7 +11,6 @@ from timetrial.protocol import RewardModel
 from timetrial.spec import CheckpointSpec, LoadOptions, RewardModelSpec
 
 _PRM = "nutshell-prm"
-_PRM_FOLDER = Path(__file__).parent / "prm"
 
 
 @hookimpl
@@ -27,7 +26,7 @@ def timetrial_checkpoints() -> Sequence[CheckpointSpec]:
         ),
         CheckpointSpec(
             name=_PRM,
-            location=str(_PRM_FOLDER),
+            location=str(Path(__file__).parent / "prm"),
             doc=f"The nutshell's process reward model: no solver, but what --reward-model {_PRM} scores with.",
             family="llama",
             licence="Apache-2.0",
@@ -43,11 +42,11 @@ def timetrial_reward_models() -> Sequence[RewardModelSpec]:
 
 
 def _load_prm(ref: str | None, options: LoadOptions) -> RewardModel:
-    from timetrial_plugins.rewards import load_declared
+    from timetrial_plugins.rewards.loading import load_any
 
     if ref is not None:
         raise UsageError(f"the reward model {_PRM!r} is shipped: nothing follows its name (here {ref!r})")
-    return load_declared(_PRM_FOLDER, options)
+    return load_any(_PRM, options)  # by its name: what a run records names no folder of this machine
 
 
 def _shipped(name: str, family: str, doc: str) -> CheckpointSpec:
