@@ -14,6 +14,7 @@ from timetrial_plugins.general.config import GeneralConfig
 from timetrial_plugins.general.local_data import local_data, where_to_put
 from timetrial_plugins.lm_eval_tasks.expose import PREFIX, lm_eval_config
 from timetrial_plugins.lm_eval_tasks.offered import OWN_TASKS
+from timetrial_plugins.lm_eval_tasks.quiet import without_advice
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -45,7 +46,7 @@ def load_tasks(names: Sequence[str], config: GeneralConfig, catalog: Catalog) ->
     _seed()
     tasks: dict[str, Task] = {}
     groups: dict[str, Group] = {}
-    with local_data(None if config.data_dir is None else Path(config.data_dir)):
+    with local_data(None if config.data_dir is None else Path(config.data_dir)), without_advice():
         for name in names:
             loaded = _load(manager, name, catalog)
             tasks |= loaded["tasks"]

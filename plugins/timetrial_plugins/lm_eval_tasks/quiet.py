@@ -11,18 +11,27 @@ _ADVICE = "Custom kwargs can be passed"
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Show neither the bars of `datasets` nor that advice while the block runs; warnings come through."""
-    import datasets  # slow to import
-
+def without_advice() -> Iterator[None]:
+    """Leave that advice out while the block runs; warnings come through."""
     logger = logging.getLogger("lm_eval.api.task")
-    had_bars = not datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
     logger.addFilter(_is_no_advice)
     try:
         yield
     finally:
         logger.removeFilter(_is_no_advice)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show neither the bars of `datasets` nor that advice while the block runs."""
+    import datasets  # slow to import
+
+    had_bars = not datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        with without_advice():
+            yield
+    finally:
         if had_bars:
             datasets.enable_progress_bars()
 
