@@ -6,11 +6,12 @@ same size, for scale. End to end: 64 completions of each of some problems end wh
 length; only tokens up to the end count. The random Llama ends by chance (four of its tokens do), so that lengths spread
 as those of real models do; the completions of a problem by the shipped model have nearly the same length. A repeat is
 the whole call, the reading of the prompt included; medians are compared. "outside" is the share of the engine's seconds
-that are not spent in the model. "step" is the median of the engine's decode steps as `timetrial time` measures them,
-each sequence with a copy of the prompt, and "floor" how much of it the floor is, by the bytes and operations of a step
-at the rates measured here first (docs/timing.md).
+that are not spent in the model; tokens are drawn outside. "step" is the median of the engine's decode steps as
+`timetrial time` measures them, each sequence with a copy of the prompt, and "floor" how much of it the floor is, by the
+bytes and operations of a step at the rates measured here first (docs/timing.md).
 Usage: python benchmarks/generate.py [--families llama,llamba,mamba_in_llama] [--batches 1,16,64,256]
-       [--prompt-tokens 128] [--new-tokens 128] [--problems 4] [--repeats 3] [--dtype float32] [--compile] [--json]
+       [--prompt-tokens 128] [--new-tokens 128] [--problems 4] [--repeats 3] [--dtype float32] [--compile]
+       [--kernels auto] [--json]
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from overhead import Stopwatch, watched_models
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +43,6 @@ from timetrial_plugins.engine.loading import load_model
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.engine.roofline import measure_rates
 from timetrial_plugins.models.families import BUILDERS
-from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.saving import save_weights
 from timetrial_plugins.nutshell.generator import test_problems
 from timetrial_plugins.nutshell.tokenizer import write_tokenizer
@@ -81,19 +82,8 @@ class Side(NamedTuple):
     run: Callable[[], int]
 
 
-class Timed:
-    """Seconds spent in a module's prefill and step."""
-
-    def __init__(self, module: CausalModule[Any]) -> None:  # Any: any family's state
-        self.seconds, self._clock = 0.0, MonotonicClock()
-        for name in ("prefill", "step"):
-            setattr(module, name, partial(self._call, getattr(module, name)))
-
-    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:  # Any: whatever the method takes
-        start = self._clock.now()
-        result = method(*arguments)
-        self.seconds += self._clock.now() - start
-        return result
+Compare = Callable[[Callable[[], int], Side | None], dict[str, Any]]
+"""`compare` with all but the two sides given."""
 
 
 def random_model(family: str, folder: Path, options: LoadOptions, ends: frozenset[int] = frozenset()) -> EngineModel:
@@ -136,7 +126,7 @@ def run_theirs(
     return num_tokens
 
 
-def compare(timed: Timed, ours: Callable[[], int], theirs: Side | None, repeats: int) -> dict[str, Any]:
+def compare(timed: Stopwatch, repeats: int, ours: Callable[[], int], theirs: Side | None) -> dict[str, Any]:
     """Return medians of tokens per second, and their ratio, after one warm-up each."""
     clock = MonotonicClock()
     sides = {"timetrial": ours} | ({"peer": theirs.run} if theirs else {})
@@ -171,7 +161,7 @@ def decode_steps(
     }
 
 
-def fixed_length(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def fixed_length(arguments: argparse.Namespace, compared: Compare) -> Iterator[dict[str, Any]]:
     """Yield a row for each family and batch."""
     sampling = Sampling(temperature=1.0, max_tokens=arguments.new_tokens)
     options = options_of(arguments)
@@ -184,42 +174,43 @@ def fixed_length(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             else:
                 config = transformers.Mamba2Config(vocab_size=model._module.vocab_size, **MAMBA2)
                 peer = transformers.Mamba2ForCausalLM(config).eval()
-        timed, (prompt, tokens) = Timed(model._module), prompt_of(model, arguments.prompt_tokens)
+        prompt, tokens = prompt_of(model, arguments.prompt_tokens)
         for batch in map(int, arguments.batches.split(",")):
             ours = partial(run_ours, model, [prompt], batch, sampling)
             theirs = Side(type(peer).__name__, partial(run_theirs, peer, [tokens], batch, sampling))
             is_slow = family != "llama" and batch > MOST_MAMBA2_ROWS
-            rate = compare(timed, ours, None if is_slow else theirs, arguments.repeats)
+            rate = compared(ours, None if is_slow else theirs)
             yield {"case": family, "batch": batch} | rate | decode_steps(model, batch, rates, arguments)
 
 
-def end_to_end(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def end_to_end(arguments: argparse.Namespace, compared: Compare) -> Iterator[dict[str, Any]]:
     """Yield a row for the random Llama, whose lengths spread widely, and one for the shipped model, whose do not."""
     sampling = Sampling(temperature=1.0, max_tokens=4 * arguments.new_tokens)
     with tempfile.TemporaryDirectory() as name:
         model = random_model("llama", Path(name), options_of(arguments), ENDS)
-        yield {"case": "ends by chance"} | sample_all(model, name, sorted(ENDS), sampling, arguments)
+        sides = both_sides(model, name, sorted(ENDS), sampling, arguments)
+        yield {"case": "ends by chance", "batch": COMPLETIONS} | compared(*sides)
     model = load_model(SHIPPED, options_of(arguments), family="llama", build=BUILDERS["llama"])
-    yield {"case": "shipped model"} | sample_all(model, SHIPPED, [5], replace(sampling, temperature=0.8), arguments)
+    sides = both_sides(model, SHIPPED, [5], replace(sampling, temperature=0.8), arguments)
+    yield {"case": "shipped model", "batch": COMPLETIONS} | compared(*sides)
 
 
-def sample_all(
+def both_sides(
     model: EngineModel, folder: Path | str, ends: list[int], sampling: Sampling, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Compare the sampling of 64 completions of each problem until they end."""
+) -> tuple[Callable[[], int], Side]:
+    """Return what samples 64 completions of each problem until they end: the engine, and transformers."""
     peer = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     problems = test_problems()
     some = [problems[index * len(problems) // arguments.problems] for index in range(arguments.problems)]
     prompts = [Prompt(problem=problem.id, messages=(Message("user", problem.text),)) for problem in some]
     tokens = [model.tokenizer.encode(model.tokenizer.render(prompt)) for prompt in prompts]
     ours = partial(run_ours, model, prompts, COMPLETIONS, sampling)
-    theirs = Side(type(peer).__name__, partial(run_theirs, peer, tokens, COMPLETIONS, sampling, ends))
-    return {"batch": COMPLETIONS} | compare(Timed(model._module), ours, theirs, arguments.repeats)
+    return ours, Side(type(peer).__name__, partial(run_theirs, peer, tokens, COMPLETIONS, sampling, ends))
 
 
 def options_of(arguments: argparse.Namespace) -> LoadOptions:
     """Return how the engine loads its models."""
-    return LoadOptions(device="cpu", dtype=arguments.dtype, compile=arguments.compile)
+    return LoadOptions(device="cpu", dtype=arguments.dtype, compile=arguments.compile, kernels=arguments.kernels)
 
 
 def prompt_of(model: EngineModel, num_tokens: int) -> tuple[Prompt, list[int]]:
@@ -243,11 +234,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", default="float32", help="of the engine; the peer stays in float32")
     parser.add_argument("--compile", action="store_true", help="of the engine")
+    parser.add_argument("--kernels", default="auto", help="of the engine: auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = list(fixed_length(arguments)) if arguments.families else []
+    compared = partial(compare, watched_models(), arguments.repeats)
+    rows = list(fixed_length(arguments, compared)) if arguments.families else []
     if arguments.problems:
-        rows += end_to_end(arguments)
+        rows += end_to_end(arguments, compared)
     threads = torch.get_num_threads()
     if arguments.json:
         print(json.dumps({"arguments": vars(arguments), "threads": threads, "rows": rows}))

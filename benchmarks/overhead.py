@@ -1,10 +1,10 @@
 """How much of a sampling run is not the model: drawing, detokenising, records, the other stages, the start.
 
-Runs `timetrial.run` without timing in this process, and counts the wall-clock seconds inside the modules' `prefill` and
-`step`. "of sampling" is the share of the sample stage outside of them; "of the run" that of the whole call, in which
-loading, grading and the report are of a fixed or small size.
+Runs `timetrial.run` without timing in this process, and counts the wall-clock seconds that modules spend on reading
+prompts and tokens. "of sampling" is the share of the sample stage outside of that; "of the run" that of the whole call,
+in which loading, grading and the report are of a fixed or small size.
 Usage: python benchmarks/overhead.py [--model nutshell-llama] [--task nutshell] [--samples 64] [--limit 100]
-       [--batch-size 64] [--json]
+       [--batch-size 64] [--kernels auto] [--json]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 import timetrial
 from timetrial.clock import MonotonicClock
 from timetrial.stages.sample import SampleJob
+from timetrial_plugins.device.step import DeviceStep
 from timetrial_plugins.models.llama import Llama
 from timetrial_plugins.models.llamba import Llamba
 from timetrial_plugins.models.mamba_in_llama import MambaInLlama
@@ -48,6 +49,16 @@ class Stopwatch:
         setattr(owner, name, watched)
 
 
+def watched_models() -> Stopwatch:
+    """Return a stopwatch that counts the seconds inside every model of this process: prompts and steps, not draws."""
+    watch = Stopwatch()
+    for family in (Llama, Llamba, MambaInLlama):
+        watch.watch(family, "prefill")
+        watch.watch(family, "step")
+    watch.watch(DeviceStep, "read")
+    return watch
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nutshell-llama")
@@ -55,12 +66,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--kernels", default="auto", help="auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    in_model, in_sampling, whole = Stopwatch(), Stopwatch(), MonotonicClock()
-    for family in (Llama, Llamba, MambaInLlama):
-        in_model.watch(family, "prefill")
-        in_model.watch(family, "step")
+    in_model, in_sampling, whole = watched_models(), Stopwatch(), MonotonicClock()
     in_sampling.watch(SampleJob, "run")
     config = timetrial.RunConfig(
         models=(arguments.model,),
@@ -69,6 +78,7 @@ def main() -> None:
         limit=arguments.limit,
         batch_size=arguments.batch_size,
         device="cpu",
+        kernels=arguments.kernels,
     )
     with tempfile.TemporaryDirectory() as folder:
         start = whole.now()

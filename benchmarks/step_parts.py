@@ -1,11 +1,12 @@
 """Where the time of a step goes: products with the weights, attention, recurrences, and everything else.
 
 Random models of about 5 million parameters decode a batch, each sequence with a copy of its prompt, and a clock is read
-around every product, attention and recurrence of the module's own steps. Medians over the steps; "rest" is norms,
-rotations, activations, drawing, and the Python in between. "floor" is the share of a step that its floor is
-(docs/timing.md): products at the rate of large matrices, and keys, values and states at the bandwidth of memory.
+around every product, attention and recurrence. Medians over the steps; "rest" is norms, rotations, activations,
+drawing, and the Python in between. Native recurrences include convolutions and gates, the modules' own do not. "floor"
+is the share of a step that its floor is (docs/timing.md): products at the rate of large matrices, and keys, values and
+states at the bandwidth of memory.
 Usage: python benchmarks/step_parts.py [--families llama,llamba,mamba_in_llama] [--batches 16,64,256]
-       [--prompt-tokens 128] [--steps 64] [--json]
+       [--prompt-tokens 128] [--steps 64] [--kernels auto] [--json]
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from timetrial.floor import decode_cost
 from timetrial.protocol import Sampling
 from timetrial.rates import MachineRates
 from timetrial.spec import LoadOptions
-from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.engine.batch import Batch
 from timetrial_plugins.engine.random_weights import build_random
 from timetrial_plugins.engine.roofline import measure_rates
 from timetrial_plugins.engine.sampler import Sampler
@@ -35,9 +36,9 @@ from timetrial_plugins.models import attention
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.joint import JointLinear
 from timetrial_plugins.models.step_function import StepFunction
+from timetrial_plugins.ops.native.native_ops import NativeKernels
 
 VOCABULARY = 583  # the nutshell tokenizer's, as in the other benchmarks
-OPTIONS = LoadOptions(device="cpu", dtype="float32")
 PARTS = ("products", "attention", "recurrences")
 
 
@@ -47,17 +48,22 @@ def watched_parts() -> dict[str, Stopwatch]:
     watches["products"].watch(JointLinear, "__call__")
     watches["attention"].watch(attention, "attend_in_segments")
     watches["recurrences"].watch(StepFunction, "__call__")
+    watches["attention"].watch(NativeKernels, "attend")
+    for recurrence in ("llamba", "mamba1", "mamba2"):
+        watches["recurrences"].watch(NativeKernels, recurrence)
     return watches
 
 
 def measure(watches: dict[str, Stopwatch], rates: MachineRates, arguments: argparse.Namespace) -> Iterator[Any]:
     """Yield a row for each family and batch."""
+    options = options_of(arguments)
     for family in arguments.families.split(","):
         config = SIZES[family] | {"vocab_size": VOCABULARY}
-        model = build_random(config, OPTIONS, family=family, build=BUILDERS[family])
+        model = build_random(config, options, family=family, build=BUILDERS[family])
         for batch in map(int, arguments.batches.split(",")):
             length = arguments.prompt_tokens
-            decode = DecodeBatch(model._module, Sampler(Sampling(temperature=1.0)), batch, length + arguments.steps + 1)
+            sampler = Sampler(Sampling(temperature=1.0))
+            decode = model._batch(sampler, batch, length + arguments.steps + 1, shares_prompts=False)
             decode.admit(decode.prefill([token % VOCABULARY for token in range(length)]), range(batch))
             decode.advance()  # warms up
             steps = [timed_step(decode, watches) for _ in range(arguments.steps)]
@@ -75,12 +81,17 @@ def measure(watches: dict[str, Stopwatch], rates: MachineRates, arguments: argpa
             }
 
 
-def timed_step(decode: DecodeBatch, watches: dict[str, Stopwatch]) -> dict[str, float]:
+def timed_step(decode: Batch, watches: dict[str, Stopwatch]) -> dict[str, float]:
     """Return the seconds of one step, and of its parts."""
     clock, before = MonotonicClock(), {part: watch.seconds for part, watch in watches.items()}
     start = clock.now()
     decode.advance()
     return {"step": clock.now() - start} | {part: watch.seconds - before[part] for part, watch in watches.items()}
+
+
+def options_of(arguments: argparse.Namespace) -> LoadOptions:
+    """Return how models are loaded."""
+    return LoadOptions(device="cpu", dtype="float32", kernels=arguments.kernels)
 
 
 def main() -> None:
@@ -89,9 +100,10 @@ def main() -> None:
     parser.add_argument("--batches", default="16,64,256")
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--kernels", default="auto", help="auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rates = measure_rates(OPTIONS, MonotonicClock())
+    rates = measure_rates(options_of(arguments), MonotonicClock())
     rows, threads = list(measure(watched_parts(), rates, arguments)), torch.get_num_threads()
     if arguments.json:
         print(json.dumps({"arguments": vars(arguments), "threads": threads, "rows": rows}))

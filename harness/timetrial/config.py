@@ -106,7 +106,7 @@ class RunConfig:
     compile: bool = False
     """Compile the parts of a decode step that gain by it: other seconds, and the samples up to floating point."""
     kernels: str = "auto"
-    """What steps on an accelerator are made of: auto (the best that works), triton, pytorch, or eager."""
+    """What decode steps are made of: auto (the best that works), native (on a CPU), triton, pytorch, or eager."""
     baseline: str | None = None
     """The model that speed-ups are over; None: the first."""
     budget_s: float | None = None

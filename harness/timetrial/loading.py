@@ -226,7 +226,7 @@ def load_model(
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
-        kernels: of steps on an accelerator: auto, triton, pytorch or eager.
+        kernels: of decode steps: auto, native (on a CPU), triton, pytorch or eager.
 
     Raises:
         UnknownNameError: no such model.
@@ -253,7 +253,7 @@ def random_model(
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
-        kernels: of steps on an accelerator: auto, triton, pytorch or eager.
+        kernels: of decode steps: auto, native (on a CPU), triton, pytorch or eager.
 
     Raises:
         UnknownNameError: no such model.

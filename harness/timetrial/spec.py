@@ -31,7 +31,7 @@ class LoadOptions:
     compile: bool = False
     """Compile the parts of a decode step that gain by it, on their first use."""
     kernels: str = "auto"
-    """What steps on an accelerator are made of: auto (the best that works), triton, pytorch, or eager."""
+    """What decode steps are made of: auto (the best that works), native (on a CPU), triton, pytorch, or eager."""
     tokenizer: Path | None = None
     """Folder of the tokenizer files to use if the checkpoint brings none."""
 

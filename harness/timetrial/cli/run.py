@@ -30,7 +30,7 @@ _hardware = options(
         "--kernels",
         default="auto",
         show_default=True,
-        help="Of steps on an accelerator: auto (the best that works), triton, pytorch (both as CUDA graphs), or eager.",
+        help="Of decode steps: auto (the best that works), native (C, on a CPU), triton, pytorch (CUDA graphs), eager.",
     ),
     click.option("--state-dtype", default="auto", show_default=True, help="Of recurrent states: auto or bfloat16."),
     click.option("--compile", is_flag=True, help="Compile the parts of a decode step that gain by it."),

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial_plugins.device.memory import RowMemory
+from timetrial_plugins.device.memory import RowMemory, tensors_of
 from timetrial_plugins.device.step import DeviceStep
 from timetrial_plugins.engine.batch import LEAST_SHARERS, Move, PrefilledPrompt, closing_moves, read_prompts
-from timetrial_plugins.engine.graph import GraphRunner
+from timetrial_plugins.engine.graph import Runner
 from timetrial_plugins.models.interface import CausalModule
 
 
@@ -25,7 +25,7 @@ class DeviceBatch:
 
     # Any: each family has its own kind of state
     def __init__(
-        self, module: CausalModule[Any], memory: RowMemory, step: DeviceStep, runner: GraphRunner, num_prompts: int
+        self, module: CausalModule[Any], memory: RowMemory, step: DeviceStep, runner: Runner, num_prompts: int
     ) -> None:
         """Decode with `step`, run by `runner`, on `memory`, which has room for `num_prompts` shared prompts."""
         self._module, self._memory, self._step, self._runner = module, memory, step, runner
@@ -89,8 +89,8 @@ class DeviceBatch:
         del self._begun[self.size :], self._prompt_of_row[self.size :]
         with torch.inference_mode():
             if moves:
-                sources, targets = torch.tensor(moves, device=self._device).unbind(1)
-                self._memory.move(sources, targets, slots)
+                self._memory.move(moves, slots)
+                sources, targets = tensors_of(moves, self._device)
                 for tensor in (self._step.streams, self._step.logits):
                     tensor[targets] = tensor[sources]
             self._memory.idle(self.size)

@@ -134,7 +134,7 @@ def _mamba(mixer: mamba_mixer.MambaMixer, layer: int) -> Mamba1Mixer | Mamba2Mix
 def _mamba1_weights(mixer: mamba_mixer.Mamba1Mixer) -> Mamba1Weights:
     return Mamba1Weights(
         _convolution(mixer.conv1d),
-        torch.unflatten(-widen(mixer.A_log).exp(), 0, (-1, mixer.head_width)),
+        torch.unflatten(-widen(mixer.A_log).exp(), 0, (-1, mixer.head_width)).mT.contiguous().mT,
         mixer.dt_bias_multiplicity * widen(mixer.dt_proj.bias),
         mixer.D.detach(),
         mixer.repeat,

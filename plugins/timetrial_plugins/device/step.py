@@ -51,10 +51,10 @@ class DeviceStep:
         tokens = self._draw(self.logits[rows], self.streams[rows], self._memory.counts[rows])
         self.tokens[rows] = tokens
         # A row without a next token is on its way out: what it reads until then does not matter.
-        self.logits[rows] = self._read(tokens.clamp(min=0), bucket)
+        self.logits[rows] = self.read(tokens.clamp(min=0), bucket)
         self._memory.advance(bucket.rows)
 
-    def _read(self, tokens: Tensor, bucket: Bucket) -> Tensor:
+    def read(self, tokens: Tensor, bucket: Bucket) -> Tensor:
         """Return the logits (B, V) after `tokens` (B,), in the type of the weights."""
         recipe, ops = self._recipe, self._ops
         rows = self._memory.view(bucket)

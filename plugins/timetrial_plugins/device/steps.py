@@ -19,13 +19,16 @@ from timetrial_plugins.device.recipe import Recipe, recipe_of
 from timetrial_plugins.device.step import DeviceStep, drawing
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.batch import LEAST_SHARERS
-from timetrial_plugins.engine.graph import Bucket, Buckets, CudaRecorder, GraphRunner, Recorder
+from timetrial_plugins.engine.graph import Bucket, Buckets, CudaRecorder, GraphRunner, PlainRunner, Recorder, Runner
 from timetrial_plugins.engine.graph_timing import GraphStopwatch
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.engine.step_plan import StepPlan, implementations_on
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.ops.activation import ActiveOps, activate
+from timetrial_plugins.ops.native.build import BuildError
+from timetrial_plugins.ops.native.native_ops import native_ops
 from timetrial_plugins.ops.reference import REFERENCE
+from timetrial_plugins.ops.step_ops import StepOps
 
 _TRIAL = Bucket(rows=16, slots=512)  # what libraries are compared in: small enough for any device that holds the model
 
@@ -39,10 +42,12 @@ class DeviceSteps:
         module: CausalModule[Any],
         recipe: Recipe,
         active: ActiveOps,
-        new_recorder: Callable[[], Recorder],
+        new_recorder: Callable[[], Recorder] | None,
         reasons: Sequence[str] = (),
     ) -> None:
         """Step through `recipe`, which is the module's, by the active operations, in what recorders record.
+
+        None: there is nothing to gain by recording, as on a CPU.
 
         `reasons` say why these operations are not the best there could be.
         """
@@ -55,6 +60,8 @@ class DeviceSteps:
     @property
     def kernels(self) -> str:
         """How steps run, in a few words."""
+        if self._new_recorder is None:
+            return self._active.summary
         how = "cuda graphs" if self.problem is None else f"eager ({self.problem})"
         return f"{self._active.summary}, {how}" + (f" ({'; '.join(self._reasons)})" if self._reasons else "")
 
@@ -64,14 +71,18 @@ class DeviceSteps:
         with torch.inference_mode():
             memory = RowMemory(self._module, rows, capacity, num_prompts)
             step = DeviceStep(self._recipe, self._active.ops, memory, drawing(sampler, self._active.ops), rows)
-        buckets = Buckets.up_to(rows, capacity if memory.has_slots else 1)
-        recorder = self._new_recorder() if self.problem is None else None
-        runner = GraphRunner(step, buckets, recorder, self.problem, self._note)
+        runner = self._runner(step, rows, capacity if memory.has_slots else 1)
         return DeviceBatch(self._module, memory, step, runner, num_prompts)
 
     def probe(self) -> None:
         """Take and record a step of one row, which compiles what is compiled and shows whether all of it works."""
         self.start(Sampler(Sampling(temperature=1.0)), 1, 1).prepare(1, 0, 1)
+
+    def _runner(self, step: DeviceStep, rows: int, slots: int) -> Runner:
+        if self._new_recorder is None:
+            return PlainRunner(step, slots)
+        recorder = self._new_recorder() if self.problem is None else None
+        return GraphRunner(step, Buckets.up_to(rows, slots), recorder, self.problem, self._note)
 
     def _note(self, problem: str) -> None:
         self.problem = problem
@@ -130,8 +141,28 @@ def begin_steps(
     return _without_steps(plan, reasons)
 
 
+def begin_native(
+    module: CausalModule[Any], plan: StepPlan, new_ops: Callable[[], StepOps] = native_ops
+) -> Begun:  # Any: each family has its own kind of state
+    """Return steps of native kernels for a module in float32 on a CPU, else none.
+
+    Raises:
+        UsageError: native kernels were asked for and cannot be built.
+    """
+    recipe = recipe_of(module)
+    if recipe is None:
+        return _without_steps(plan, [f"a {type(module).__name__} has no step for devices"])
+    try:
+        active = ActiveOps(ops=new_ops(), default="native", measurements=())
+    except BuildError as cause:
+        return _without_steps(plan, [f"no native kernels: {cause}"])
+    return Begun(DeviceSteps(module, recipe, active, None), ())
+
+
 def begin_on_device(module: CausalModule[Any], plan: StepPlan, device: torch.device) -> Begun:
-    """Return the steps of a module that lies on a CUDA device; see `begin_steps`."""
+    """Return the steps of a module; see `begin_native`, and `begin_steps` for one that lies on a CUDA device."""
+    if plan.kernels == "native":
+        return begin_native(module, plan)
 
     def activated(kernels: str, recipe: Recipe) -> ActiveOps:
         return _activated(kernels, module, recipe, device)
@@ -166,6 +197,8 @@ def trials_of(
     """Return arguments for the mixing operations of a model, each as its first layer calls it."""
     with torch.inference_mode():
         rows = RowMemory(module, *_TRIAL).view(_TRIAL)
+        for buffer in rows.buffers.values():  # what was never written may be anything
+            buffer.zero_()
         normed = torch.randn(_TRIAL.rows, recipe.embedding.shape[1], device=recipe.embedding.device)
         trials: dict[str, Sequence[Any]] = {}
         for layer in recipe.layers:

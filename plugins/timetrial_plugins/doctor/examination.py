@@ -10,6 +10,7 @@ from timetrial.clock import MonotonicClock
 from timetrial.rates import MachineRates
 from timetrial.spec import LoadOptions
 from timetrial_plugins.doctor.machine import Cuda, Processor, inspect_cuda, inspect_processor
+from timetrial_plugins.ops.native.build import build_problem
 from timetrial_plugins.ops.packages import MODULES, Package, inspect_package
 from timetrial_plugins.ops.selection import DeviceFacts, Implementation, implementations
 
@@ -55,7 +56,8 @@ def examine(
     processor, cuda = inspect_processor(), inspect_cuda()
     advance(1)
     is_interpreted = os.environ.get("TRITON_INTERPRET", "0") == "1"
-    devices = [DeviceFacts("cpu"), DeviceFacts("cuda", cuda.gpus[0].capability if cuda.gpus else None, cuda.problem)]
+    cpu = DeviceFacts("cpu", build_problem=build_problem())
+    devices = [cpu, DeviceFacts("cuda", cuda.gpus[0].capability if cuda.gpus else None, cuda.problem)]
     kernels = {device.kind: implementations(device, packages, is_interpreted=is_interpreted) for device in devices}
     rates: dict[str, list[MachineRates]] = {}
     for device in devices if measures else ():

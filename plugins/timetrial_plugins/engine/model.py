@@ -69,14 +69,15 @@ class EngineModel:
         made now, and small ones are packed.
 
         With `shares_prompts` the completions of a prompt read its keys and values together when they are generated;
-        None means on a CPU. Timings never do (docs/timing.md). `begin` makes the steps of a plan that is recorded.
+        None means on a CPU. Timings never do (docs/timing.md). `begin` makes the steps of a plan, if they are not the
+        module's own.
         """
         self._checkpoint = checkpoint
         self._module, self._device = checkpoint.module, checkpoint.device
         self._shares_prompts = self._device.type == "cpu" if shares_prompts is None else shares_prompts
         self._module.keep()
         self._compiled = self._module.compile_steps() if checkpoint.is_compiled else []
-        begun = begin(self._module, checkpoint.plan, self._device) if checkpoint.plan.is_recorded else None
+        begun = begin(self._module, checkpoint.plan, self._device) if not checkpoint.plan.is_own else None
         self._steps = begun and begun.steps
         self._reasons = checkpoint.plan.reasons if begun is None else begun.reasons
         self._is_packed = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES and self._module.pack()
@@ -127,13 +128,16 @@ class EngineModel:
     def _kernels(self) -> str:
         """Say what steps consist of."""
         if self._steps is not None:
-            return self._steps.kernels
+            return self._packed(self._steps.kernels)
         kind = "pytorch-eager"
         if self._checkpoint.is_compiled:
             names = ", ".join(self._compiled)
             kind = f"pytorch-compiled ({names})" if names else "pytorch-eager (nothing to compile)"
-        whole = f"{kind}, weights packed by onednn" if self._is_packed else kind
+        whole = self._packed(kind)
         return f"{whole} ({'; '.join(self._reasons)})" if self._reasons else whole
+
+    def _packed(self, kind: str) -> str:
+        return f"{kind}, weights packed by onednn" if self._is_packed else kind
 
     def _origin(self) -> Mapping[str, str]:
         """Return facts that tell which weights and tokenizer these are."""

@@ -1,4 +1,4 @@
-"""How decode steps run on a device: with which kernels, recorded or eagerly, and why not better."""
+"""How decode steps run on a device: with which kernels, recorded or one by one, and why not better."""
 
 from __future__ import annotations
 
@@ -11,28 +11,36 @@ import torch
 
 from timetrial.error import UnknownNameError, UsageError
 from timetrial.spec import LoadOptions
+from timetrial_plugins.engine.placement import choose_dtype, choose_state_dtype
+from timetrial_plugins.ops.native.build import build_problem
 from timetrial_plugins.ops.packages import inspect_package
 from timetrial_plugins.ops.selection import DeviceFacts, Implementation, implementations, needed_packages
 
-KERNELS = ("auto", "triton", "pytorch", "eager")
-"""What may be asked for: the best that works, graphs of Triton's or PyTorch's operations, or the module's own steps."""
+KERNELS = ("auto", "native", "triton", "pytorch", "eager")
+"""What may be asked for: the best that works, kernels in C on a CPU, graphs of Triton's or PyTorch's operations on a
+GPU, or the module's own steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepPlan:
     """A way of running steps."""
 
-    kernels: Literal["triton", "pytorch"]
+    kernels: Literal["native", "triton", "pytorch"]
     is_recorded: bool
     """Whether steps are replayed as CUDA graphs."""
     reasons: tuple[str, ...]
-    """Why it is not Triton kernels in CUDA graphs; empty: it is."""
+    """Why it is not what is best on the device: native kernels on a CPU, else Triton kernels in CUDA graphs."""
     is_asked: bool = False
     """Whether somebody asked for these kernels, so that none may stand in for them."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether steps are the module's own."""
+        return self.kernels == "pytorch" and not self.is_recorded
+
 
 OWN_STEPS = StepPlan(kernels="pytorch", is_recorded=False, reasons=())
-"""Steps are the models' own, one by one: as on a CPU."""
+"""Steps are the modules' own, one by one."""
 
 
 def plan_steps(device: DeviceFacts, implementations: Sequence[Implementation]) -> StepPlan:
@@ -55,17 +63,45 @@ def choose_plan(options: LoadOptions, device: torch.device) -> StepPlan:
     asked = options.kernels
     if asked not in KERNELS:
         raise UnknownNameError("kernels", asked, KERNELS)
-    if asked in ("auto", "eager") and device.type != "cuda":
-        return OWN_STEPS
     if asked == "eager":
-        return StepPlan(kernels="pytorch", is_recorded=False, reasons=(), is_asked=True)
+        return replace(OWN_STEPS, is_asked=True)
     if device.type != "cuda":
-        raise UsageError(f"kernels is {asked!r}, but steps on a CPU are the models' own: use auto, or --device cuda")
+        return _plan_on_cpu(options, device)
+    if asked == "native":
+        raise UsageError("kernels is 'native', and those are for CPUs: use auto, or --device cpu")
     if options.compile and asked == "auto":
         return StepPlan(kernels="pytorch", is_recorded=False, reasons=("compiled steps are not recorded",))
     if options.compile:
         raise UsageError(f"kernels is {asked!r}, which leaves nothing to compile: leave --compile out, or use eager")
     return asked_plan(asked, plan_steps(DeviceFacts("cuda"), implementations_on(device)))
+
+
+def _plan_on_cpu(options: LoadOptions, device: torch.device) -> StepPlan:
+    """Return the plan that the options ask for on a CPU.
+
+    Raises:
+        UsageError: the kernels they ask for cannot run.
+    """
+    asked = options.kernels
+    if asked in ("triton", "pytorch"):
+        raise UsageError(f"kernels is {asked!r}, and those are for GPUs: use auto, native or eager, or --device cuda")
+    problem = _native_problem(options, device)
+    if problem is None:
+        return StepPlan(kernels="native", is_recorded=False, reasons=(), is_asked=asked == "native")
+    if asked == "native":
+        raise UsageError(f"kernels is 'native', which cannot run here ({problem}): use auto, or eager")
+    return replace(OWN_STEPS, reasons=(f"no native kernels: {problem}",))
+
+
+def _native_problem(options: LoadOptions, device: torch.device) -> str | None:
+    """Return why steps cannot be made of native kernels."""
+    if options.compile:
+        return "the modules' own steps are what is compiled"
+    if choose_dtype(options, device) != torch.float32:
+        return f"they compute in float32, not in {options.dtype}"
+    if choose_state_dtype(options) not in (None, torch.float32):
+        return f"they keep states in float32, not in {options.state_dtype}"
+    return build_problem()
 
 
 def implementations_on(device: torch.device) -> Sequence[Implementation]:

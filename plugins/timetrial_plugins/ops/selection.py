@@ -9,7 +9,7 @@ from timetrial_plugins.ops.packages import Package
 
 _LEAST_CAPABILITY = (8, 0)  # Ampere: bfloat16 in tensor cores; the kernels compile for 8.0, 9.0, 10.0 and 12.0
 
-_COMPLETE = ("triton", "pytorch")  # that have every operation, the preferred one first
+_COMPLETE = ("native", "triton", "pytorch")  # that have every operation, the preferred one first
 _PACKAGES = {
     "triton": ("triton",),
     "mamba-ssm": ("triton", "mamba-ssm", "causal-conv1d"),  # its state updates are Triton kernels
@@ -26,6 +26,7 @@ State = Literal["active", "candidate", "fallback", "unusable"]
 """active: what runs; candidate: runs instead where a calibration measures it faster; fallback: would run otherwise."""
 
 OPERATIONS = {
+    "native": "all operations of a step in float32",
     "triton": "all operations of a step",
     "mamba-ssm": "Mamba-1 and Mamba-2 steps of hybrids",
     "flash-attn": "attention to a row's own keys",
@@ -43,6 +44,8 @@ class DeviceFacts(NamedTuple):
     """Compute capability; None on a CPU."""
     problem: str | None = None
     """Why nothing runs on a device of this kind, for example because there is none."""
+    build_problem: str | None = None
+    """Why kernels cannot be built for a CPU; None: they can."""
 
 
 class Implementation(NamedTuple):
@@ -83,6 +86,8 @@ def _problem(name: str, device: DeviceFacts, packages: Mapping[str, Package], is
         return device.problem
     if name == "pytorch":
         return None
+    if name == "native":
+        return device.build_problem if device.kind == "cpu" else "its kernels run on CPUs only"
     if device.kind != "cuda":
         return "its kernels run on GPUs only"
     for package in _PACKAGES[name]:

@@ -55,7 +55,7 @@ class Mamba1Weights(NamedTuple):
     """What Mamba-1 in heads reads besides its projections; `models.mamba_mixer` has the equations."""
 
     convolution: Convolution  # of x with repeated heads
-    rates: Tensor  # (H, P, N) float32, < 0: -exp(A_log)
+    rates: Tensor  # (H, P, N) float32, < 0: -exp(A_log); fastest with the channels side by side, as states have them
     delta_bias: Tensor  # (E,) float32: the stored bias as often as it counts
     skip: Tensor  # (E,) D
     repeat: int  # H over the heads of x and B as projected

@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from timetrial.protocol import Sampling
-from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.device.steps import begin_native
+from timetrial_plugins.engine.batch import Batch, DecodeBatch
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
 from timetrial_plugins.engine.sampler import Sampler
+from timetrial_plugins.engine.step_plan import StepPlan
 from timetrial_plugins.models.attention_state import AttentionState
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.models.tokenizer import ChatTokenizer
+from timetrial_plugins.ops.native.build import build_problem
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -60,6 +63,22 @@ def module(request: pytest.FixtureRequest) -> CausalModule[Any]:  # Any: each fa
     return made.eval()
 
 
+@pytest.fixture(params=["own", "native"])
+def start(request: pytest.FixtureRequest) -> Callable[..., Batch]:
+    """Return a function that starts a batch whose steps are the module's own, or made of kernels in C."""
+
+    def start(module: CausalModule[Any], rows: int, capacity: int, *, shares_prompts: bool) -> Batch:
+        if request.param == "own":
+            return DecodeBatch(module, Sampler(SAMPLING), rows, capacity, shares_prompts=shares_prompts)
+        steps = begin_native(module, StepPlan(kernels="native", is_recorded=False, reasons=())).steps
+        assert steps is not None
+        return steps.start(Sampler(SAMPLING), rows, capacity, shares_prompts=shares_prompts)
+
+    if request.param == "native" and (problem := build_problem()) is not None:
+        pytest.skip(problem)
+    return start
+
+
 def expected(module: CausalModule[Any], prompt: Sequence[int], stream: int) -> list[int]:
     """Draw from the logits of the whole sequence, read anew for every token, from the parameters themselves."""
     tokens, sampler = list(prompt), Sampler(SAMPLING)
@@ -70,10 +89,7 @@ def expected(module: CausalModule[Any], prompt: Sequence[int], stream: int) -> l
     return tokens[len(prompt) :]
 
 
-def decoded(
-    module: CausalModule[Any], prompt: Sequence[int], streams: Sequence[int], *, shares_prompts: bool
-) -> dict[int, list[int]]:
-    batch = DecodeBatch(module, Sampler(SAMPLING), len(streams), 64, shares_prompts=shares_prompts)
+def decoded(batch: Batch, prompt: Sequence[int], streams: Sequence[int]) -> dict[int, list[int]]:
     batch.admit(batch.prefill(prompt), streams)
     drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1)
     return dict(zip(streams, drawn.tolist(), strict=True))
@@ -83,21 +99,23 @@ def decoded(
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
 def test_draws_are_those_of_the_whole_sequence(
-    module: CausalModule[Any], is_packed: bool, shares_prompts: bool, size: int
+    module: CausalModule[Any], start: Callable[..., Batch], is_packed: bool, shares_prompts: bool, size: int
 ) -> None:
     if is_packed:
         module.keep()
         assert module.pack()
     streams = list(range(100, 100 + size))
-    completions = decoded(module, PROMPTS[0], streams, shares_prompts=shares_prompts)
+    completions = decoded(start(module, size, 64, shares_prompts=shares_prompts), PROMPTS[0], streams)
     for stream in streams[::9]:
         assert completions[stream] == expected(module, PROMPTS[0], stream)
     assert len({tuple(tokens) for tokens in completions.values()}) == size
 
 
-def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(module: CausalModule[Any]) -> None:
+def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
+    module: CausalModule[Any], start: Callable[..., Batch]
+) -> None:
     assert module.pack()
-    batch = DecodeBatch(module, Sampler(SAMPLING), 24, 64, shares_prompts=True)
+    batch = start(module, 24, 64, shares_prompts=True)
     rows: list[tuple[int, int]] = []  # prompt and stream
     drawn: dict[tuple[int, int], list[int]] = {}
 
@@ -166,17 +184,19 @@ def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
-def test_buffers_that_grow_with_the_rows_leave_no_trace(module: CausalModule[Any], shares_prompts: bool) -> None:
+def test_rows_that_grow_past_one_another_leave_no_trace(
+    module: CausalModule[Any], start: Callable[..., Batch], shares_prompts: bool
+) -> None:
     module.keep()
     assert module.pack()
-    batch = DecodeBatch(module, Sampler(SAMPLING), 10, 400, shares_prompts=shares_prompts)
+    batch = start(module, 10, 400, shares_prompts=shares_prompts)
     batch.admit(batch.prefill(PROMPTS[1]), [7])
     batch.admit(batch.prefill(LONG_PROMPT), range(20, 29))
     drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1).tolist()
     assert drawn[0] == expected(module, PROMPTS[1], 7) and drawn[9] == expected(module, LONG_PROMPT, 28)
     for _ in range(130):
         batch.advance()
-    if isinstance(batch._state, AttentionState):
+    if isinstance(batch, DecodeBatch) and isinstance(batch._state, AttentionState):
         assert 128 < batch._state.buffers["keys"].shape[3] <= 400
 
 

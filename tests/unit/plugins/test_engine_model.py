@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from timetrial.protocol import Generation, OutOfMemory, Request, Sampling
 from timetrial.record import Message, Prompt
 from timetrial.spec import LoadOptions
 from timetrial.testing.fake import FakeClock
+from timetrial_plugins.engine.batch import DecodeBatch
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.models.interface import DecodeState
 from timetrial_plugins.models.plugin import timetrial_models
+from timetrial_plugins.ops.native.build import build_problem
 
 MakeCheckpoint = Callable[..., Path]
 SHIPPED = Path(timetrial_plugins.__file__).parent / "nutshell" / "llama"
@@ -32,8 +35,8 @@ TEXTS = ("What is 2 + 3?", "Tom has 12 apples and eats 5 of them. How many are l
 PROMPTS = [Prompt(problem=f"p{i}", messages=(Message("user", text),)) for i, text in enumerate(TEXTS)]
 
 
-def load(folder: Path) -> EngineModel:
-    model = timetrial_models()[0].load(folder, LoadOptions(device="cpu", dtype="float32"))
+def load(folder: Path, kernels: str = "auto") -> EngineModel:
+    model = timetrial_models()[0].load(folder, LoadOptions(device="cpu", dtype="float32", kernels=kernels))
     assert isinstance(model, EngineModel)
     return model
 
@@ -42,9 +45,12 @@ def copy(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target / "copy"))
 
 
-@pytest.fixture(scope="module")
-def model(tiny_checkpoint: Path) -> EngineModel:
-    return load(tiny_checkpoint)
+@pytest.fixture(scope="module", params=["native", "eager"])
+def model(request: pytest.FixtureRequest, tiny_checkpoint: Path) -> EngineModel:
+    """The model as it runs on a CPU, with kernels in C and without."""
+    if request.param == "native" and (problem := build_problem()) is not None:
+        pytest.skip(problem)
+    return load(tiny_checkpoint, request.param)
 
 
 def requests(num_samples: int, prompts: Sequence[Prompt] = PROMPTS) -> list[Request]:
@@ -60,17 +66,34 @@ def by_request(
 
 
 class Recorder:
-    """Notes the batch of every call of a module's method."""
+    """Notes how many prompts are read in every call, and how many rows take every step; `after` follows a step."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, model: EngineModel, method: str) -> None:
-        self.batches: list[int] = []
-        original = getattr(model._module, method)
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, model: EngineModel, after: Callable[[Any], None] = lambda batch: None
+    ) -> None:
+        self.prefills: list[int] = []
+        self.steps: list[int] = []
+        self._after = after
+        prefill, start = model._module.prefill, model._batch
 
-        def record(tokens: torch.Tensor, state: DecodeState) -> torch.Tensor:
-            self.batches.append(len(tokens))
-            return original(tokens, state)
+        def read(tokens: torch.Tensor, state: DecodeState) -> torch.Tensor:
+            self.prefills.append(len(tokens))
+            return prefill(tokens, state)
 
-        monkeypatch.setattr(model._module, method, record)
+        monkeypatch.setattr(model._module, "prefill", read)
+        monkeypatch.setattr(model, "_batch", lambda *sizes, **options: self._watched(start(*sizes, **options)))
+
+    def _watched(self, batch: Any) -> Any:
+        advance = batch.advance
+
+        def step() -> torch.Tensor:
+            self.steps.append(batch.size)
+            tokens: torch.Tensor = advance()
+            self._after(batch)
+            return tokens
+
+        batch.advance = step
+        return batch
 
 
 # What is generated
@@ -135,13 +158,13 @@ def test_completions_change_with_seed_problem_and_sample_and_nothing_else(model:
 def test_each_distinct_prompt_is_read_once_and_rows_leave_and_enter(
     model: EngineModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefills, steps = (Recorder(monkeypatch, model, method) for method in ("prefill", "step"))
+    seen = Recorder(monkeypatch, model)
     wanted = requests(10)
     by_request(model, sorted(wanted, key=lambda request: request.sample), replace(SAMPLED, max_tokens=60), 16)
-    assert prefills.batches == [1] * len(PROMPTS)
-    assert max(steps.batches) == 16 and min(steps.batches) < 8, "finished rows must leave the batch"
-    falls = [a for a, b in zip(steps.batches, steps.batches[1:], strict=False) if b < a]
-    assert steps.batches.count(16) > 60 and falls, "waiting requests must take the places of finished ones"
+    assert seen.prefills == [1] * len(PROMPTS)
+    assert max(seen.steps) == 16 and min(seen.steps) < 8, "finished rows must leave the batch"
+    falls = [a for a, b in zip(seen.steps, seen.steps[1:], strict=False) if b < a]
+    assert seen.steps.count(16) > 60 and falls, "waiting requests must take the places of finished ones"
 
 
 # How it ends
@@ -213,20 +236,19 @@ def test_an_empty_prompt_and_a_token_without_an_embedding_are_errors(
 def test_logits_that_are_not_numbers_fail_their_row_only(model: EngineModel, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = requests(3)
     reference = by_request(model, wanted, GREEDY)
-    step = model._module.step
-    num_steps = 0
 
-    def spoil_row_2_once(tokens: torch.Tensor, state: DecodeState) -> torch.Tensor:
-        nonlocal num_steps
-        num_steps += 1
-        logits = step(tokens, state)
-        if num_steps == 6:
-            logits[2] = torch.nan
-            for buffer in state.buffers.values():
-                buffer[:, 2] = torch.nan
-        return logits
+    def spoil_row_2_once(batch: Any) -> None:
+        if len(seen.steps) == 6:
+            is_own = isinstance(batch, DecodeBatch)
+            logits, buffers = (
+                (batch._logits, batch._state.buffers) if is_own else (batch._step.logits, batch._memory._buffers)
+            )
+            with torch.inference_mode():
+                logits[2] = torch.nan
+                for buffer in buffers.values():
+                    buffer[:, 2] = torch.nan
 
-    monkeypatch.setattr(model._module, "step", spoil_row_2_once)
+    seen = Recorder(monkeypatch, model, spoil_row_2_once)
     generations = by_request(model, wanted, GREEDY, batch_size=4)
     failed = generations.pop(wanted[2])
     assert (failed.finish, failed.num_tokens) == ("error", 6) and "not finite" in str(failed.error)
@@ -295,10 +317,10 @@ def test_costs_are_weights_plus_the_context_of_every_sequence(model: EngineModel
 
 
 def test_timing_reads_the_prompt_once_and_takes_every_step(model: EngineModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    prefills, steps = (Recorder(monkeypatch, model, method) for method in ("prefill", "step"))
+    seen = Recorder(monkeypatch, model)
     clock = FakeClock(step_s=10.0)
     times = model.decode_timing(5, 11, 7, clock=clock, seed=-1)
-    assert (prefills.batches, steps.batches) == ([1], [5] * 7)
+    assert (seen.prefills, seen.steps) == ([1], [5] * 7)
     assert (times.prefill_s, times.decode_s) == (10.0, 10.0)
     assert times.peak_bytes is None or times.peak_bytes > 10_000_000
 

@@ -21,6 +21,8 @@ from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.ops.activation import ActiveOps
+from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.native_ops import native_ops
 from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import StepOps
 
@@ -71,9 +73,17 @@ def build(shape: str) -> CausalModule[Any]:
     return made.eval()
 
 
-@pytest.fixture(params=[pytest.param("triton", marks=pytest.mark.slow), "reference"])
+@pytest.fixture(params=[pytest.param("triton", marks=pytest.mark.slow), "native", "reference"])
 def ops(request: pytest.FixtureRequest) -> StepOps:
-    return request.getfixturevalue("triton") if request.param == "triton" else REFERENCE
+    return REFERENCE if request.param == "reference" else request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def native() -> StepOps:
+    """The operations in C."""
+    if (problem := build_problem()) is not None:
+        pytest.skip(problem)
+    return native_ops()
 
 
 @pytest.fixture(scope="session")

@@ -13,17 +13,18 @@ from timetrial.error import UnknownNameError, UsageError
 from timetrial.protocol import Sampling
 from timetrial.spec import LoadOptions
 from timetrial_plugins.device.recipe import recipe_of
-from timetrial_plugins.device.steps import begin_steps, trials_of
+from timetrial_plugins.device.steps import begin_native, begin_steps, trials_of
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.engine.random_weights import build_random
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.engine.step_plan import OWN_STEPS, StepPlan, asked_plan, choose_plan
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.ops.activation import ActiveOps
+from timetrial_plugins.ops.native.build import BuildError, build_problem
 from timetrial_plugins.ops.reference import REFERENCE
 
 BEST = StepPlan(kernels="triton", is_recorded=True, reasons=())
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 GREEDY = Sampling(temperature=0.0)
 
 
@@ -43,6 +44,12 @@ class Recorder:
         if self.fails_at is not None and Recorder.num_recorded >= self.fails_at:
             raise RuntimeError("operation not permitted when stream is capturing")
         return work
+
+
+@pytest.fixture
+def has_compiler():
+    if (problem := build_problem()) is not None:
+        pytest.skip(problem)
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +132,7 @@ def test_a_model_is_timed_on_prepared_steps_and_says_how(model, monkeypatch):
     times = model.decode_timing(3, 5, 4, clock=clock, seed=0)
     assert times.decode_s > 0
     assert recorded_before_timing == [recorded_before_timing[0]] * 3 and recorded_before_timing[0] >= 2
-    assert model._kernels() == "triton, cuda graphs"
+    assert model._kernels().startswith("triton, cuda graphs")
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True])
@@ -146,23 +153,62 @@ def options(kernels, **others):
     return LoadOptions(device="cpu", kernels=kernels, **others)
 
 
-@pytest.mark.parametrize("kernels", ["auto", "eager"])
-def test_on_a_cpu_steps_are_the_models_own(kernels):
-    assert choose_plan(options(kernels), CPU) == OWN_STEPS
+def test_on_a_cpu_steps_are_made_of_native_kernels(has_compiler):
+    native = StepPlan(kernels="native", is_recorded=False, reasons=())
+    assert choose_plan(options("auto"), CPU) == native
+    assert choose_plan(options("auto", state_dtype="float32", dtype="float32"), CPU) == native
+    assert choose_plan(options("native"), CPU) == replace(native, is_asked=True)
+    assert choose_plan(options("eager"), CPU) == replace(OWN_STEPS, is_asked=True)
+
+
+@pytest.mark.parametrize(
+    ("others", "problem"),
+    [
+        ({"dtype": "bfloat16"}, "they compute in float32, not in bfloat16"),
+        ({"state_dtype": "bfloat16"}, "they keep states in float32, not in bfloat16"),
+        ({"compile": True}, "the modules' own steps are what is compiled"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_native_kernels_cannot_do_is_done_by_the_modules_and_said(has_compiler, others, problem):
+    assert choose_plan(options("auto", **others), CPU) == replace(OWN_STEPS, reasons=(f"no native kernels: {problem}",))
+    with pytest.raises(UsageError, match=f"kernels is 'native', which cannot run here \\({problem}\\): use auto"):
+        choose_plan(options("native", **others), CPU)
+
+
+def test_without_a_compiler_steps_are_the_modules_own(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    problem = "the C compiler that CC names, 'no-such-compiler', is not found"
+    assert choose_plan(options("auto"), CPU) == replace(OWN_STEPS, reasons=(f"no native kernels: {problem}",))
+    with pytest.raises(UsageError, match=problem):
+        choose_plan(options("native"), CPU)
+
+
+def test_kernels_that_cannot_be_built_are_replaced_and_named_unless_they_were_asked_for(module):
+    def fail():
+        raise BuildError("the C compiler 'cc' failed: no space left")
+
+    plan = StepPlan(kernels="native", is_recorded=False, reasons=())
+    problem = "no native kernels: the C compiler 'cc' failed: no space left"
+    assert begin_native(module, plan, fail) == (None, (problem,))
+    with pytest.raises(UsageError, match=f"'native' were asked for and do not work here: {problem}"):
+        begin_native(module, replace(plan, is_asked=True), fail)
 
 
 @pytest.mark.parametrize("kernels", ["triton", "pytorch"])
 def test_graphs_on_a_cpu_are_refused(kernels):
-    with pytest.raises(UsageError, match=f"kernels is '{kernels}', but steps on a CPU are the models' own"):
+    with pytest.raises(UsageError, match=f"kernels is '{kernels}', and those are for GPUs"):
         choose_plan(options(kernels), CPU)
+
+
+def test_native_kernels_on_a_gpu_are_refused():
+    with pytest.raises(UsageError, match="kernels is 'native', and those are for CPUs"):
+        choose_plan(options("native"), CUDA)
 
 
 def test_kernels_that_do_not_exist_are_refused():
     with pytest.raises(UnknownNameError, match="unknown kernels 'tritn': did you mean 'triton'"):
         choose_plan(options("tritn"), CPU)
-
-
-CUDA = torch.device("cuda")
 
 
 def test_steps_that_are_compiled_are_not_recorded():

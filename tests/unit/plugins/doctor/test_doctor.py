@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from timetrial_plugins.doctor import command, examination, machine
 from timetrial_plugins.doctor.examination import examine, num_looks
 from timetrial_plugins.doctor.machine import Cuda, Gpu
+from timetrial_plugins.ops.native.build import build_problem
 from timetrial_plugins.ops.packages import Package
 
 GPU = Gpu(name="NVIDIA H100", capability=(9, 0), memory_bytes=85 * 10**9, free_bytes=84 * 10**9)
@@ -36,7 +37,9 @@ def test_this_machine_is_examined_and_what_is_absent_is_no_fault():
     findings, steps = look()
     assert steps == num_looks(measures=False)
     assert findings.processor.cores >= 1 and findings.processor.threads >= 1
-    assert [entry.state for entry in findings.kernels["cpu"] if entry.name == "pytorch"] == ["active"]
+    states = {entry.name: entry.state for entry in findings.kernels["cpu"]}
+    best = "native" if build_problem() is None else "pytorch"
+    assert [name for name, state in states.items() if state == "active"] == [best]
     absent = [package.name for package in findings.packages if package.version is None]
     assert not any(name in fault for name in absent for fault in findings.faults)
 
@@ -80,7 +83,8 @@ def test_the_findings_come_as_json_on_stdout():
     result = run("--json")
     data = json.loads(result.stdout)
     assert set(data) == {"python", "packages", "processor", "cuda", "kernels", "rates", "faults"}
-    assert {entry["name"] for entry in data["kernels"]["cpu"]} == {"triton", "mamba-ssm", "flash-attn", "pytorch"}
+    names = {"native", "triton", "mamba-ssm", "flash-attn", "pytorch"}
+    assert {entry["name"] for entry in data["kernels"]["cpu"]} == names
     assert data["rates"] == {}
 
 

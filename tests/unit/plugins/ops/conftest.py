@@ -2,17 +2,50 @@
 
 import importlib.util
 import os
+from dataclasses import replace
 from functools import partial, partialmethod
 
 import numpy as np
 import pytest
 import torch
 
+from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.native_ops import native_ops
 from timetrial_plugins.ops.step_ops import Convolution, LlambaWeights, Mamba1Weights, Mamba2Weights, Memory
 
 
+@pytest.fixture(scope="session", params=["triton", "native"])
+def kernels(request):
+    """The Triton operations, and those in C."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="session")
-def kernels():
+def native():
+    """The operations in C; recurrences get memory laid out as they want it."""
+    if (problem := build_problem()) is not None:
+        pytest.skip(problem)
+    ops = native_ops()
+    return replace(ops, **{name: laid_out(getattr(ops, name)) for name in ("llamba", "mamba1", "mamba2")})
+
+
+def laid_out(step):
+    """The step on a memory whose channels lie side by side, copied from one that lies anyhow, and back."""
+
+    def call(*arguments, out=None):
+        *inputs, memory = [*arguments, out][: len(arguments)] if isinstance(arguments[-1], Memory) else arguments[:-1]
+        out = out if isinstance(arguments[-1], Memory) else arguments[-1]
+        held = Memory(*map(across, memory))
+        result = step(*inputs, held, out)
+        for part, changed in zip(memory, held, strict=True):
+            part.copy_(changed)
+        return result
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def triton():
     """The Triton operations, on the CPU by Triton's interpreter, which is made to treat bfloat16 as devices do."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("Triton is not installed (extra `gpu`, Linux only)")
@@ -115,6 +148,8 @@ def across(tensor):
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def draws(request):
+    if request.param != torch.float32 and "native" in request.node.callspec.params.values():
+        pytest.skip("the operations in C are float32")
     return Draws(request.param)
 
 

@@ -44,9 +44,9 @@ def check(found, expected):
     torch.testing.assert_close(found, expected.to(found.dtype), rtol=tolerance, atol=tolerance)
 
 
-@pytest.fixture(params=["triton", "reference"])
+@pytest.fixture(params=["triton", "native", "reference"])
 def ops(request):
-    return request.getfixturevalue("kernels") if request.param == "triton" else REFERENCE
+    return REFERENCE if request.param == "reference" else request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -113,3 +113,23 @@ def test_heads_are_turned_and_stored_as_the_reference_does(kernels, draws, asser
         assert_close(stored, reference)
     assert found.data_ptr() == turned.data_ptr()
     assert torch.equal(ours.keys[1, :, 1:], own.keys[1, :, 1:]), "another slot was written"
+
+
+@pytest.mark.parametrize("shape", [(8, 2, 32), (5, 1, 64), (6, 2, 80), (3, 3, 128)], ids=str)
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 127, 128, 129, 300])
+def test_tiles_of_slots_are_put_together(native, make_draws, shape, length):
+    """Lengths about the borders of tiles and vectors, with and without a prompt before, and sharers of every number."""
+    heads, groups, width = shape
+    draws = make_draws(torch.float32)
+    lengths = torch.tensor([length, 1])
+    own = spoilt(entries(draws, 2, groups, 300, width), lengths)
+    prompts = SharedPrompts(
+        entries=entries(draws, 1, groups, 140, width),
+        lengths=torch.tensor([133]),
+        prompt_of_row=torch.tensor([0, -1], dtype=torch.int32),
+        prompt_of_block=torch.zeros(1, dtype=torch.int32),
+        rows_of_block=torch.tensor([[0, -1]], dtype=torch.int32),
+    )
+    query = draws.normal(2, heads, width) * 3
+    for shared in (None, prompts):
+        check(native.attend(query, own, lengths, shared), expected(query, own, lengths, shared))

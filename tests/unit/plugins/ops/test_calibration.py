@@ -100,11 +100,11 @@ def test_a_device_without_triton_gets_pytorch_and_nothing_is_measured():
     assert active.ops is REFERENCE and active.summary == "pytorch" and active.measurements == ()
 
 
-def test_a_library_that_is_faster_takes_over_its_operation_and_is_named(kernels):
+def test_a_library_that_is_faster_takes_over_its_operation_and_is_named(triton):
     watch = Stopwatch(mamba1=1.0)
     watch.seconds |= {None: 2.0}  # the kernel that no name was given to
     trials = {"mamba1": Trials(SIZES, torch.device("cpu"), torch.float32).all()["mamba1"]}
     loaders = {"mamba-ssm": lambda ops: {"mamba1": watch.operation("mamba1")}}
     active = activate(entries(triton="active", mamba_ssm="candidate", pytorch="fallback"), trials, watch, loaders)
     assert active.summary == "triton, mamba1 by mamba-ssm"
-    assert active.ops.mamba1() == "mamba1" and active.ops.draw is kernels.draw
+    assert active.ops.mamba1() == "mamba1" and active.ops.draw is triton.draw

@@ -40,7 +40,9 @@ def check_steps(step, reference, tokens, memory, assert_close):
     [*((shape, torch.float32, STEPS) for shape in LLAMBAS), (LLAMBAS[0], torch.bfloat16, 1)],
     ids=str,
 )
-def test_a_llamba_step_is_the_references(kernels, draws, assert_close, shape, state_dtype, steps):
+def test_a_llamba_step_is_the_references(request, kernels, draws, assert_close, shape, state_dtype, steps):
+    if state_dtype != torch.float32 and "native" in request.node.callspec.params.values():
+        pytest.skip("the operations in C keep states in float32")
     heads, groups, width, size = shape
     weights = draws.llamba(*shape)
     channels = weights.convolution.taps.shape[0]

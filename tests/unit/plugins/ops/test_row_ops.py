@@ -72,3 +72,27 @@ def test_a_token_without_probability_is_never_drawn(kernels):
     found = drawn(kernels, logits, 1.0)
     assert set(found.tolist()) == {17, 4097}
     assert torch.equal(found, drawn(REFERENCE, logits, 1.0))
+
+
+def test_functions_of_one_number_are_pytorchs_wherever_they_are_asked(native):
+    """The C kernels have exponentials of their own: compared over all magnitudes, through what uses them."""
+    x = torch.cat((torch.linspace(-100, 100, 4001), torch.linspace(-1, 1, 2001) ** 3, torch.tensor([0.0])))
+    gated = native.gated_product(torch.cat((x, torch.ones_like(x)))[None])[0]
+    torch.testing.assert_close(gated, torch.nn.functional.silu(x.double()).float(), rtol=1e-6, atol=1e-35)
+    special = torch.tensor([[torch.nan, torch.inf, -torch.inf, 1.0, 1.0, 1.0]])
+    found = native.gated_product(special)[0]
+    assert found[0].isnan() and found[1] == torch.inf
+
+
+def test_draws_are_the_samplers_token_for_token(native):
+    """Over vocabularies that end inside and at the end of a tile, flat and sharp, a million random numbers apart."""
+    generator = torch.Generator().manual_seed(0)
+    for vocabulary, sharpness in [(5, 1.0), (256, 0.1), (583, 2.0), (5000, 4.0)]:
+        logits = torch.randn(64, vocabulary, generator=generator) * sharpness
+        logits[::5, vocabulary // 2 :] = -torch.inf
+        streams = torch.randint(2**62, (64,), generator=generator)
+        for position in range(20):
+            positions = torch.full((64,), 50_000 * position)
+            for temperature in (0.0, 0.7, 1.0):
+                expected = REFERENCE.draw(logits, streams, positions, temperature)
+                assert torch.equal(native.draw(logits, streams, positions, temperature), expected)

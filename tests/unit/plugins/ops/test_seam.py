@@ -36,9 +36,9 @@ HYBRID = {"d_model": 96, "d_xb": 32, "intermediate_size": 8, "n_layer": 1, "attn
 SSM = {"mamba1": {"expand": 1}, "mamba2": {"expand": 1, "ngroups": 6, "d_state": 16}}
 
 
-@pytest.fixture(params=["triton", "reference"])
+@pytest.fixture(params=["triton", "native", "reference"])
 def ops(request):
-    return request.getfixturevalue("kernels") if request.param == "triton" else REFERENCE
+    return REFERENCE if request.param == "reference" else request.getfixturevalue(request.param)
 
 
 def llamba():

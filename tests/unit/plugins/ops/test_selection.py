@@ -16,11 +16,16 @@ def states(device, packages=EVERYTHING, **options):
 
 
 def problems(device, packages=EVERYTHING, **options):
-    return {entry.name: entry.problem for entry in implementations(device, packages, **options) if entry.problem}
+    """Why what is for this kind of device cannot be used."""
+    found = {entry.name: entry.problem for entry in implementations(device, packages, **options) if entry.problem}
+    if device.kind == "cuda" and device.problem is None:
+        assert found.pop("native") == "its kernels run on CPUs only"
+    return found
 
 
 def test_on_a_gpu_triton_is_active_and_libraries_are_candidates():
     assert states(HOPPER) == {
+        "native": "unusable",
         "triton": "active",
         "mamba-ssm": "candidate",
         "flash-attn": "candidate",
@@ -28,10 +33,16 @@ def test_on_a_gpu_triton_is_active_and_libraries_are_candidates():
     }
 
 
-def test_on_a_cpu_pytorch_is_active_and_the_rest_says_why_not():
+def test_on_a_cpu_kernels_in_c_are_active_and_the_rest_says_why_not():
     cpu = DeviceFacts("cpu")
-    assert states(cpu)["pytorch"] == "active"
+    assert states(cpu)["native"] == "active" and states(cpu)["pytorch"] == "fallback"
     assert problems(cpu) == dict.fromkeys(["triton", "mamba-ssm", "flash-attn"], "its kernels run on GPUs only")
+
+
+def test_without_a_compiler_pytorch_is_active_on_a_cpu():
+    cpu = DeviceFacts("cpu", build_problem="there is no C compiler")
+    assert states(cpu)["pytorch"] == "active"
+    assert problems(cpu)["native"] == "there is no C compiler"
 
 
 def test_without_a_device_nothing_is_active_and_its_absence_is_the_reason():

@@ -1,0 +1,56 @@
+/* Functions of one number that a compiler can turn into vector instructions, and what all kernels share.
+ *
+ * exp is 2^n times a polynomial in what is left: within two units of the last place, 0 below e^-87, no infinity above
+ * e^88, and not a number of what is none. Sums are only reordered where a loop says so (omp simd reduction).
+ */
+#ifndef TIMETRIAL_ARITHMETIC_H
+#define TIMETRIAL_ARITHMETIC_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Numbers that a region of threads must have to do before it costs less than it saves: some microseconds of one. */
+#define WORTH_THREADS 8192
+
+INLINE float exp_of(float x)
+{
+    float held = x > 88.0f ? 88.0f : x;
+    held = held < -88.0f ? -88.0f : held; /* n is then -127, and 2^n 0 */
+    float n = rintf(held * 1.44269504f);
+    float r = (held - n * 0.693359375f) + n * 2.12194440e-4f; /* log 2 in two parts, so that no digit is lost */
+    float p = 1.9875691500e-4f; /* coefficients: Cephes, expf */
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return p * scale;
+}
+
+INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_of(-x)); }
+
+INLINE float silu(float x) { return x * sigmoid(x); }
+
+/* log(1 + exp(x)) = max(x, 0) + log1p(u), u = exp(-|x|) <= 1; log1p(u) = 2 artanh(u / (2 + u)), by its series. */
+INLINE float softplus(float x)
+{
+    float u = exp_of(x > 0.0f ? -x : x), s = u / (2.0f + u), q = s * s;
+    float series = 1.0f / 15.0f;
+    series = series * q + 1.0f / 13.0f;
+    series = series * q + 1.0f / 11.0f;
+    series = series * q + 1.0f / 9.0f;
+    series = series * q + 1.0f / 7.0f;
+    series = series * q + 1.0f / 5.0f;
+    series = series * q + 1.0f / 3.0f;
+    series = series * q + 1.0f;
+    return (x > 0.0f ? x : 0.0f) + 2.0f * s * series;
+}
+
+#endif

@@ -1,0 +1,228 @@
+/* The mixers of recurrent layers between their projections: convolution, state, skip and gate.
+ *
+ * In memory the channels of a window and of a state lie side by side: windows are (K - 1, C), states (N, P).
+ * Shapes: B rows, C convolution channels, K taps, E inner width, H heads, P channels per head, N state size,
+ * G groups of heads that share B and C, X width of x and B as hybrids project them.
+ */
+#include "vectors.h"
+
+/* What a layer keeps of a row's past, one row after the other at a distance. */
+struct memory {
+    float *window; /* (B, K - 1, C) */
+    int64_t window_row;
+    float *state; /* (B, H, N, P) */
+    int64_t state_row;
+};
+
+/* Weights of a causal depthwise convolution. */
+struct taps {
+    const float *taps; /* (K, C); the last one belongs to the token itself */
+    const float *bias; /* (C,) or NULL */
+    int64_t count, channels;
+};
+
+/* Convolve one token of a row, x (C,), and move its window on; y (C,) may not be x. */
+INLINE void convolve(const float *x, struct taps by, float *window, float *y)
+{
+    int64_t channels = by.channels, reach = by.count - 1;
+    const float *last = by.taps + reach * channels;
+#pragma omp simd
+    for (int64_t c = 0; c < channels; c++)
+        y[c] = x[c] * last[c] + (by.bias ? by.bias[c] : 0.0f);
+    for (int64_t tap = 0; tap < reach; tap++) {
+        float *kept = window + tap * channels;
+        const float *weights = by.taps + tap * channels, *newer = tap + 1 < reach ? kept + channels : x;
+#pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            y[c] += kept[c] * weights[c];
+            kept[c] = newer[c];
+        }
+    }
+}
+
+/* What a token does to a head's state. */
+struct token {
+    const float *x;     /* (P,) what is added, for each channel */
+    const float *b, *c; /* (N,) */
+    const float *delta; /* (P,) Mamba-1's step sizes, NULL: one decay for all */
+    const float *rates; /* (N, P) */
+    float decay;
+    int64_t width, size;
+};
+
+/* Step `count` vectors of channels, a number known when compiled, from `first` on; y is what the state gives. */
+INLINE void step_vectors(const struct token *of, float *state, int64_t first, float *y, const int count)
+{
+    vector x[8], sums[8], delta[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+        x[i] = load(of->x + first + i * LANES);
+        delta[i] = of->delta ? load(of->delta + first + i * LANES) : all(0.0f);
+        sums[i] = all(0.0f);
+    }
+    for (int64_t n = 0; n < of->size; n++) {
+        float *cells = state + n * of->width + first;
+#pragma GCC unroll 8
+        for (int i = 0; i < count; i++) {
+            vector decay = all(of->decay);
+            if (of->delta)
+                decay = exp_of_all(delta[i] * load(of->rates + n * of->width + first + i * LANES));
+            vector cell = load(cells + i * LANES) * decay + x[i] * of->b[n];
+            store(cells + i * LANES, cell);
+            sums[i] += cell * of->c[n];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++)
+        store(y + first + i * LANES, sums[i]);
+}
+
+/* Step a head's state (N, P), and write what it gives, y (P,). */
+static void step_state(const struct token *of, float *state, float *y)
+{
+    int64_t p = 0, width = of->width;
+    for (; p + 8 * LANES <= width; p += 8 * LANES)
+        step_vectors(of, state, p, y, 8);
+    for (; p + 4 * LANES <= width; p += 4 * LANES)
+        step_vectors(of, state, p, y, 4);
+    for (; p + 2 * LANES <= width; p += 2 * LANES)
+        step_vectors(of, state, p, y, 2);
+    for (; p < width; p++) {
+        y[p] = 0.0f;
+        for (int64_t n = 0; n < of->size; n++) {
+            float *cell = state + n * width + p;
+            float decay = of->delta ? exp_of(of->delta[p] * of->rates[n * width + p]) : of->decay;
+            *cell = *cell * decay + of->x[p] * of->b[n];
+            y[p] += *cell * of->c[n];
+        }
+    }
+}
+
+/* Discrete Mamba-2. `projected` is (B, C + E + H): x | B | C, gate, A_log; `convolved` (B, C) is room to work in. */
+void llamba(const float *projected, int64_t projected_row, float *window, int64_t window_row, float *states,
+            int64_t state_row, const float *taps, const float *bias, int64_t num_taps, const float *skip,
+            const float *gate_bias, float *convolved, float *out, int64_t out_row, int64_t rows, int64_t heads,
+            int64_t groups, int64_t width, int64_t size)
+{
+    int64_t inner = heads * width, channels = inner + 2 * groups * size;
+    struct taps by = {taps, bias, num_taps, channels};
+#pragma omp parallel if (rows * inner * size > WORTH_THREADS)
+    {
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < rows; row++)
+            convolve(projected + row * projected_row, by, window + row * window_row, convolved + row * channels);
+#pragma omp for schedule(static)
+        for (int64_t task = 0; task < rows * heads; task++) {
+            int64_t row = task / heads, head = task % heads, group = head / (heads / groups);
+            const float *x = convolved + row * channels, *b = x + inner + group * size;
+            const float *gate = projected + row * projected_row + channels + head * width;
+            float *y = out + row * out_row + head * width;
+            struct token token = {
+                .x = x + head * width,
+                .b = b,
+                .c = b + groups * size,
+                .decay = sigmoid(-projected[row * projected_row + channels + inner + head]),
+                .width = width,
+                .size = size,
+            };
+            step_state(&token, states + row * state_row + head * width * size, y);
+#pragma omp simd
+            for (int64_t p = 0; p < width; p++) {
+                float opened = gate[p] + (gate_bias ? gate_bias[head * width + p] : 0.0f);
+                y[p] = (y[p] + skip[head] * token.x[p]) * silu(opened);
+            }
+        }
+    }
+}
+
+/* Mamba-1 in heads. `projected` is (B, 2 E + 2 X + rank): z | x | B | C | dt, `delta` (B, E) without its bias, `rates`
+ * (H, N, P); `room` (B, 3 E) is room to work in. */
+void mamba1(const float *projected, int64_t projected_row, const float *delta, int64_t delta_row, float *window,
+            int64_t window_row, float *states, int64_t state_row, const float *taps, const float *bias,
+            int64_t num_taps, const float *rates, const float *delta_bias, const float *skip, float *room, float *out,
+            int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
+{
+    int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
+    struct taps by = {taps, bias, num_taps, inner};
+#pragma omp parallel for schedule(static) if (rows * inner * size > WORTH_THREADS)
+    for (int64_t row = 0; row < rows; row++) {
+        const float *z = projected + row * projected_row, *source = z + inner, *b = source + shared, *c = b + shared_b;
+        float *x = room + row * 3 * inner, *convolved = x + inner, *steps = convolved + inner;
+        for (int64_t head = 0; head < heads; head++)
+            memcpy(x + head * width, source + head / repeat * width, width * sizeof(float));
+        convolve(x, by, window + row * window_row, convolved);
+#pragma omp simd
+        for (int64_t e = 0; e < inner; e++) {
+            convolved[e] = silu(convolved[e]);
+            steps[e] = softplus(delta[row * delta_row + e] + delta_bias[e]);
+            x[e] = convolved[e] * steps[e];
+        }
+        float *y = out + row * out_row;
+        for (int64_t head = 0; head < heads; head++) {
+            struct token token = {
+                .x = x + head * width,
+                .b = b + head / repeat * size,
+                .c = c + head * size,
+                .delta = steps + head * width,
+                .rates = rates + head * width * size,
+                .width = width,
+                .size = size,
+            };
+            step_state(&token, states + row * state_row + head * width * size, y + head * width);
+        }
+#pragma omp simd
+        for (int64_t e = 0; e < inner; e++)
+            y[e] = (y[e] + skip[e] * convolved[e]) * silu(z[e]);
+    }
+}
+
+/* The hybrids' Mamba-2. `projected` is (B, E + C + H): z | x | B | C | dt, with C = 2 X + E convolved channels;
+ * `room` (B, C + E) is room to work in. */
+void mamba2(const float *projected, int64_t projected_row, float *window, int64_t window_row, float *states,
+            int64_t state_row, const float *taps, const float *bias, int64_t num_taps, const float *rates,
+            const float *dt_bias, const float *skip, const float *norm, float epsilon, float *room, float *out,
+            int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
+{
+    int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
+    int64_t channels = shared + shared_b + heads * size;
+    struct taps by = {taps, bias, num_taps, channels};
+#pragma omp parallel if (rows * inner * size > WORTH_THREADS)
+    {
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < rows; row++) {
+            float *convolved = room + row * (channels + inner);
+            convolve(projected + row * projected_row + inner, by, window + row * window_row, convolved);
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++)
+                convolved[c] = silu(convolved[c]);
+        }
+#pragma omp for schedule(static)
+        for (int64_t task = 0; task < rows * heads; task++) {
+            int64_t row = task / heads, head = task % heads;
+            const float *z = projected + row * projected_row + head * width;
+            const float *convolved = room + row * (channels + inner), *x = convolved + head / repeat * width;
+            float *scaled = room + row * (channels + inner) + channels + head * width;
+            float *y = out + row * out_row + head * width, sum = 0.0f;
+            float dt = softplus(projected[row * projected_row + inner + channels + head] + dt_bias[head]);
+            for (int64_t p = 0; p < width; p++)
+                scaled[p] = x[p] * dt;
+            struct token token = {
+                .x = scaled,
+                .b = convolved + shared + head / repeat * size,
+                .c = convolved + shared + shared_b + head * size,
+                .decay = exp_of(rates[head] * dt),
+                .width = width,
+                .size = size,
+            };
+            step_state(&token, states + row * state_row + head * width * size, y);
+#pragma omp simd reduction(+ : sum)
+            for (int64_t p = 0; p < width; p++) {
+                y[p] = (y[p] + skip[head] * x[p]) * silu(z[p]);
+                sum += y[p] * y[p];
+            }
+            float scale = 1.0f / sqrtf(sum / width + epsilon);
+            for (int64_t p = 0; p < width; p++)
+                y[p] *= scale * norm[head * width + p];
+        }
+    }
+}
