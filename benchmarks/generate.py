@@ -6,7 +6,7 @@ same size, for scale. End to end: 64 completions of each of some problems end wh
 length; only tokens up to the end count. The random Llama ends by chance (four of its tokens do), so that lengths spread
 as those of real models do; the completions of a problem by the shipped model have nearly the same length. A repeat is
 the whole call, the reading of the prompt included; medians are compared. "outside" is the share of the engine's seconds
-that are not spent in the model; tokens are drawn outside. "step" is the median of the engine's decode steps as
+that are not spent on prompts and steps, which draw the tokens. "step" is the median of the engine's decode steps as
 `timetrial time` measures them, each sequence with a copy of the prompt, and "floor" how much of it the floor is, by the
 bytes and operations of a step at the rates measured here first (docs/timing.md).
 Usage: python benchmarks/generate.py [--families llama,llamba,mamba_in_llama] [--batches 1,16,64,256]
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
-from overhead import Stopwatch, watched_models
+from overhead import Stopwatch, watched_steps
 from rich.console import Console
 from rich.table import Table
 
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--kernels", default="auto", help="of the engine: auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    compared = partial(compare, watched_models(), arguments.repeats)
+    compared = partial(compare, watched_steps(), arguments.repeats)
     rows = list(fixed_length(arguments, compared)) if arguments.families else []
     if arguments.problems:
         rows += end_to_end(arguments, compared)

@@ -1,8 +1,9 @@
 """How much of a sampling run is not the model: drawing, detokenising, records, the other stages, the start.
 
-Runs `timetrial.run` without timing in this process, and counts the wall-clock seconds that modules spend on reading
-prompts and tokens. "of sampling" is the share of the sample stage outside of that; "of the run" that of the whole call,
-in which loading, grading and the report are of a fixed or small size.
+Runs `timetrial.run` without timing in this process, and counts the wall-clock seconds in the model, which reads prompts
+and tokens, and in its steps, which also draw the tokens and keep the books of the batch. "of sampling" is the share of
+the sample stage outside of either; "of the run" that of the whole call, in which loading, grading and the report are of
+a fixed or small size.
 Usage: python benchmarks/overhead.py [--model nutshell-llama] [--task nutshell] [--samples 64] [--limit 100]
        [--batch-size 64] [--kernels auto] [--json]
 """
@@ -23,7 +24,9 @@ import torch
 import timetrial
 from timetrial.clock import MonotonicClock
 from timetrial.stages.sample import SampleJob
+from timetrial_plugins.device.batch import DeviceBatch
 from timetrial_plugins.device.step import DeviceStep
+from timetrial_plugins.engine.batch import DecodeBatch
 from timetrial_plugins.models.llama import Llama
 from timetrial_plugins.models.llamba import Llamba
 from timetrial_plugins.models.mamba_in_llama import MambaInLlama
@@ -59,6 +62,15 @@ def watched_models() -> Stopwatch:
     return watch
 
 
+def watched_steps() -> Stopwatch:
+    """Return a stopwatch that counts the seconds of prompts and of whole steps, which draw a token and read it."""
+    watch = Stopwatch()
+    for batch in (DecodeBatch, DeviceBatch):
+        watch.watch(batch, "prefill_together")
+        watch.watch(batch, "advance")
+    return watch
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nutshell-llama")
@@ -69,7 +81,7 @@ def main() -> None:
     parser.add_argument("--kernels", default="auto", help="auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    in_model, in_sampling, whole = watched_models(), Stopwatch(), MonotonicClock()
+    in_model, in_steps, in_sampling, whole = watched_models(), watched_steps(), Stopwatch(), MonotonicClock()
     in_sampling.watch(SampleJob, "run")
     config = timetrial.RunConfig(
         models=(arguments.model,),
@@ -84,18 +96,18 @@ def main() -> None:
         start = whole.now()
         timetrial.run(config, Path(folder) / "run")
         run_s = whole.now() - start
-    show(arguments, in_model.seconds, in_sampling.seconds, run_s)
+    show(arguments, {"model": in_model.seconds, "steps": in_steps.seconds}, in_sampling.seconds, run_s)
 
 
-def show(arguments: argparse.Namespace, model_s: float, sampling_s: float, run_s: float) -> None:
+def show(arguments: argparse.Namespace, inside_s: dict[str, float], sampling_s: float, run_s: float) -> None:
     """Print the seconds and the shares."""
     facts = {
         "threads": torch.get_num_threads(),
-        "in the model, s": round(model_s, 2),
+        **{f"in the {part}, s": round(seconds, 2) for part, seconds in inside_s.items()},
         "sample stage, s": round(sampling_s, 2),
         "whole run, s": round(run_s, 2),
-        "outside the model, of sampling": f"{1 - model_s / sampling_s:.1%}",
-        "outside the model, of the run": f"{1 - model_s / run_s:.1%}",
+        **{f"outside the {part}, of sampling": f"{1 - seconds / sampling_s:.1%}" for part, seconds in inside_s.items()},
+        **{f"outside the {part}, of the run": f"{1 - seconds / run_s:.1%}" for part, seconds in inside_s.items()},
     }
     if arguments.json:
         print(json.dumps({"arguments": vars(arguments), **facts}))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial_plugins.device.memory import RowMemory, tensors_of
+from timetrial_plugins.device.memory import RowMemory, move_rows
 from timetrial_plugins.device.step import DeviceStep
 from timetrial_plugins.engine.batch import LEAST_SHARERS, Move, PrefilledPrompt, closing_moves, read_prompts
 from timetrial_plugins.engine.graph import Runner
@@ -33,6 +33,7 @@ class DeviceBatch:
         self._size = self._num_steps = 0
         self._begun: list[int] = []  # of each row in use, its own slots less the steps done
         self._prompt_of_row: list[int] = []  # -1: none
+        self._are_assigned = True  # the prompts, in memory
         self._placed: list[PrefilledPrompt | None] = [None] * num_prompts
 
     @property
@@ -68,11 +69,14 @@ class DeviceBatch:
             self._begun += [own - self._num_steps] * len(streams)
             self._prompt_of_row += [place] * len(streams)
             self._size = new.stop
-            self._memory.assign_prompts(self._prompt_of_row)
+            self._are_assigned = False
 
     def advance(self) -> Tensor:
         """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
         with torch.inference_mode(), self._on_device():
+            if not self._are_assigned:  # rows often come where others left, so once for both
+                self._memory.assign_prompts(self._prompt_of_row)
+                self._are_assigned = True
             self._runner.run(self.size, self._num_slots() + 1 if self._memory.has_slots else 1)
             self._num_steps += 1
             return self._step.tokens[: self.size].clone()  # the next step writes over them
@@ -88,13 +92,10 @@ class DeviceBatch:
             self._begun[target], self._prompt_of_row[target] = self._begun[source], self._prompt_of_row[source]
         del self._begun[self.size :], self._prompt_of_row[self.size :]
         with torch.inference_mode():
-            if moves:
-                self._memory.move(moves, slots)
-                sources, targets = tensors_of(moves, self._device)
-                for tensor in (self._step.streams, self._step.logits):
-                    tensor[targets] = tensor[sources]
+            self._memory.move(moves, slots)
+            move_rows((self._step.streams, self._step.logits), moves)
             self._memory.idle(self.size)
-            self._memory.assign_prompts(self._prompt_of_row)
+            self._are_assigned = False
         return moves
 
     def _place(self, prompt: PrefilledPrompt, num_rows: int) -> int:

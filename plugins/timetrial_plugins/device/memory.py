@@ -8,7 +8,7 @@ Legend: see the package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,24 +30,14 @@ _SLOTTED = {"keys", "values"}  # buffers (L, R, G, S, P), the others being (L, R
 class RowsInUse:
     """Views of the first rows and slots, as a step in a bucket sees them."""
 
-    buffers: Mapping[str, Tensor]  # (L, B, ...)
     place: Place
     own_lengths: Tensor  # (B,) int64: slots of each row, its new one included
-    shared: SharedPrompts | None  # entries are (L, M, G, T, P) here
-
-    def own(self, layer: int) -> KeyValues:
-        """Return an attention layer's keys and values, (B, G, S, P) each."""
-        return KeyValues(self.buffers["keys"][layer], self.buffers["values"][layer])
-
-    def memory(self, layer: int) -> Memory:
-        """Return a recurrent layer's window and state."""
-        return Memory(self.buffers["conv"][layer], self.buffers["ssm"][layer])
-
-    def prompts(self, layer: int) -> SharedPrompts | None:
-        """Return the shared prompts as an attention layer sees them."""
-        if self.shared is None:
-            return None
-        return self.shared._replace(entries=KeyValues(*(part[layer] for part in self.shared.entries)))
+    slots: Sequence[KeyValues]
+    """Of each attention layer, (B, G, S, P)."""
+    prompts: Sequence[SharedPrompts | None]
+    """The shared prompts as each attention layer sees them."""
+    memories: Sequence[Memory]
+    """Of each recurrent layer."""
 
 
 class RowMemory:
@@ -65,12 +55,15 @@ class RowMemory:
         if isinstance(module, LlamaFrame):
             self._tables = module.rotary.tables(capacity, self._buffers["keys"])
             self._buffers |= self._slots(rows, capacity)._asdict()
-        self._counters = torch.zeros(3, rows, dtype=torch.int64, device=device)
-        self._positions, self._own, self.counts = self._counters  # (R,) each: tokens read, those in own slots, drawn
+        self._counters = torch.zeros(4, rows, dtype=torch.int64, device=device)
+        # (R,) each: tokens read, those in own slots, the same with the next one, drawn
+        self._positions, self._own, self._own_lengths, self.counts = self._counters
+        self._own_lengths.fill_(1)
         self._active = torch.zeros_like(self.counts)  # (R,) 1: in use, 0: idle
         self._entries = self._slots(num_prompts, capacity) if num_prompts and self.has_slots else None
         self._prompt_lengths = torch.zeros(num_prompts, dtype=torch.int64, device=device)  # (M,)
         self._plan = PromptPlan(rows, num_prompts, device)
+        self._views: dict[Bucket, RowsInUse] = {}
 
     @property
     def can_share(self) -> bool:
@@ -79,16 +72,9 @@ class RowMemory:
 
     def view(self, bucket: Bucket) -> RowsInUse:
         """Return what a step in the bucket reads and writes."""
-        buffers = {name: buffer[:, : bucket.rows] for name, buffer in self._buffers.items()}
-        for name in buffers.keys() & _SLOTTED:
-            buffers[name] = buffers[name][:, :, :, : bucket.slots]
-        own = self._own[: bucket.rows]
-        return RowsInUse(
-            buffers=buffers,
-            place=Place(*self._tables, self._positions[: bucket.rows], own),
-            own_lengths=own + 1,
-            shared=self._shared(bucket.rows),
-        )
+        if bucket not in self._views:
+            self._views[bucket] = self._view(bucket)
+        return self._views[bucket]
 
     def advance(self, rows: int) -> None:
         """Count the token that each of the first rows has drawn and read; idle rows have not."""
@@ -104,7 +90,8 @@ class RowMemory:
             elif not is_shared:
                 buffer[:, rows, :, :length] = one[:, :, :, :length]
         self._positions[rows], self._active[rows] = length, 1
-        self._own[rows] = 0 if is_shared else length
+        self._own[rows] = own = 0 if is_shared else length
+        self._own_lengths[rows] = own + 1
         self.counts[rows] = 0
 
     def place_prompt(self, source: DecodeState, row: int, place: int) -> None:
@@ -122,17 +109,13 @@ class RowMemory:
 
     def move(self, moves: Sequence[tuple[int, int]], slots: int) -> None:
         """Copy rows, up to `slots` of their slots, over others; no row is both a source and a target."""
-        device = self._counters.device
         used = [buffer[:, :, :, :slots] if name in _SLOTTED else buffer for name, buffer in self._buffers.items()]
-        # On a CPU by slices: by indices it takes up to twenty times as long.
-        places: Sequence[Sequence[Any]] = moves if device.type == "cpu" else [tensors_of(moves, device)]
-        for part in (*used, self._counters):
-            for source, target in places:
-                part[:, target] = part[:, source]
+        move_rows([part.transpose(0, 1) for part in (*used, self._counters)], moves)
 
     def idle(self, first: int) -> None:
         """Take the rows from `first` on out of use."""
         self._counters[:, first:] = 0
+        self._own_lengths[first:] = 1
         self._active[first:] = 0
 
     def _slots(self, rows: int, capacity: int) -> KeyValues:
@@ -143,13 +126,38 @@ class RowMemory:
             return KeyValues(like.new_empty(shape), like.new_empty(shape))
         return KeyValues(like.new_zeros(shape), like.new_zeros(shape))
 
-    def _shared(self, rows: int) -> SharedPrompts | None:
+    def wipe(self) -> None:
+        """Make what was never written zeros, which otherwise may be anything."""
+        for buffer in self._buffers.values():
+            buffer.zero_()
+
+    def _view(self, bucket: Bucket) -> RowsInUse:
+        buffers = {name: buffer[:, : bucket.rows] for name, buffer in self._buffers.items()}
+        slots = [buffers[name][:, :, :, : bucket.slots].unbind(0) for name in ("keys", "values") if name in buffers]
+        memories = [buffers[name].unbind(0) for name in ("conv", "ssm") if name in buffers]
+        return RowsInUse(
+            place=Place(*self._tables, self._positions[: bucket.rows], self._own[: bucket.rows]),
+            own_lengths=self._own_lengths[: bucket.rows],
+            slots=list(map(KeyValues, *slots)) if slots else [],
+            prompts=self._shared(bucket.rows, len(buffers.get("keys", ()))),
+            memories=list(map(Memory, *memories)) if memories else [],
+        )
+
+    def _shared(self, rows: int, layers: int) -> Sequence[SharedPrompts | None]:
         if self._entries is None:
-            return None
-        return self._plan.prompts(self._entries, self._prompt_lengths, rows)
+            return [None] * layers
+        shared = self._plan.prompts(self._entries, self._prompt_lengths, rows)
+        return [shared._replace(entries=KeyValues(*parts)) for parts in zip(*self._entries, strict=True)]
 
 
-def tensors_of(moves: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the rows that are copied, and those that they are copied over."""
-    sources, targets = torch.tensor(moves, device=device).unbind(1)
-    return sources, targets
+def move_rows(tensors: Sequence[Tensor], moves: Sequence[tuple[int, int]]) -> None:
+    """Copy rows of each tensor, (R, ...), over others; no row is both a source and a target."""
+    device = tensors[0].device
+    if device.type == "cpu":  # by slices: by indices it takes up to twenty times as long
+        for tensor in tensors:
+            for source, target in moves:
+                tensor[target] = tensor[source]
+    elif moves:
+        sources, targets = torch.tensor(moves, device=device).unbind(1)
+        for tensor in tensors:
+            tensor[targets] = tensor[sources]

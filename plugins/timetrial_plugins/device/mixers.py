@@ -42,14 +42,14 @@ class AttentionMixer:
 
     def step(self, normed: Tensor, rows: RowsInUse, ops: StepOps) -> Tensor:
         """Attend to each row's own slots and to its shared prompt."""
-        own = rows.own(self.layer)
+        own = rows.slots[self.layer]
         query = ops.rotate_and_store(self._heads(normed), rows.place, own)
-        mixed = ops.attend(query, own, rows.own_lengths, rows.prompts(self.layer))
+        mixed = ops.attend(query, own, rows.own_lengths, rows.prompts[self.layer])
         return self.joint_out(mixed.flatten(1))
 
     def operation(self, normed: Tensor, rows: RowsInUse) -> tuple[str, Arguments]:
         """Return attention to all slots."""
-        own = rows.own(self.layer)
+        own = rows.slots[self.layer]
         query = self._heads(normed)[:, : -2 * own.keys.shape[1]]
         return "attend", (query, own, torch.full_like(rows.own_lengths, own.keys.shape[2]), None)
 
@@ -73,7 +73,7 @@ class LlambaMixer:
 
     def operation(self, normed: Tensor, rows: RowsInUse) -> tuple[str, Arguments]:
         """Return what a step calls."""
-        return "llamba", (self.joint_in(normed), self.weights, rows.memory(self.layer))
+        return "llamba", (self.joint_in(normed), self.weights, rows.memories[self.layer])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ class Mamba1Mixer:
         """Return what a step calls."""
         projected = self.joint_in(normed)
         delta = functional.linear(projected[:, -self.delta_weight.shape[1] :], self.delta_weight)
-        return "mamba1", (projected, delta, self.weights, rows.memory(self.layer))
+        return "mamba1", (projected, delta, self.weights, rows.memories[self.layer])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,4 +114,4 @@ class Mamba2Mixer:
 
     def operation(self, normed: Tensor, rows: RowsInUse) -> tuple[str, Arguments]:
         """Return what a step calls."""
-        return "mamba2", (self.joint_in(normed), self.weights, rows.memory(self.layer))
+        return "mamba2", (self.joint_in(normed), self.weights, rows.memories[self.layer])

@@ -196,9 +196,9 @@ def trials_of(
 ) -> Mapping[str, Sequence[Any]]:  # Any: an operation's arguments
     """Return arguments for the mixing operations of a model, each as its first layer calls it."""
     with torch.inference_mode():
-        rows = RowMemory(module, *_TRIAL).view(_TRIAL)
-        for buffer in rows.buffers.values():  # what was never written may be anything
-            buffer.zero_()
+        memory = RowMemory(module, *_TRIAL)
+        memory.wipe()
+        rows = memory.view(_TRIAL)
         normed = torch.randn(_TRIAL.rows, recipe.embedding.shape[1], device=recipe.embedding.device)
         trials: dict[str, Sequence[Any]] = {}
         for layer in recipe.layers:

@@ -78,6 +78,10 @@ class Ending:
         self._stop = stop
         self._tokenizer = tokenizer
 
+    def may_be(self, row: _Row, new: Sequence[int]) -> bool:
+        """Return whether the row may have ended with its new tokens: most have not, and this is told at once."""
+        return bool(self._stop) or len(row.tokens) >= row.limit or not self._enders.isdisjoint(new)
+
     def of(self, row: _Row, num_new: int) -> Decoded | None:
         """Return the completion if the last `num_new` tokens finished it."""
         tokens = row.tokens
@@ -156,7 +160,7 @@ class DecodeLoop:
         finished: dict[int, Decoded] = {}
         for index, (row, tokens) in enumerate(zip(self._rows, drawn, strict=True)):
             row.tokens += tokens
-            if decoded := self._ending.of(row, len(tokens)):
+            if self._ending.may_be(row, tokens) and (decoded := self._ending.of(row, len(tokens))):
                 finished[index] = decoded
         if finished:
             spoilt = [index for index, decoded in finished.items() if decoded.finish == "error"]

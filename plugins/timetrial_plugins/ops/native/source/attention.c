@@ -8,7 +8,7 @@
 #include "vectors.h"
 
 #define STRIP 32  /* channels that are multiplied together; a width is a multiple, or is read one by one */
-#define TILE 128  /* slots, a multiple of LANES; the keys and values of a tile stay in a core's own cache */
+#define TILE 64   /* slots, a multiple of LANES; the keys and values of a tile stay in a core's own cache */
 #define SHARERS 4 /* query heads that read a tile together: their mixtures of a strip fill 16 registers */
 
 /* Keys and values (S, P) that lie together. */
