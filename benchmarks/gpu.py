@@ -2,7 +2,8 @@
 
 Writes small tables under results/gpu-DEVICE/: tests.txt, kernels.json, doctor.json, and tables.md of the grid. The
 grid is batch 1 to 512 after 512 tokens, 512 new ones, of six models in bfloat16; its run folder is results/grid-DEVICE,
-and an interrupted run goes on where it stopped.
+and an interrupted run goes on where it stopped. Its Llambas are timed again with states written every 16 steps:
+tables-interval-16.md, results/grid-DEVICE-interval-16.
 Usage: python benchmarks/gpu.py [--models llama-3.2-1b,...] [--batch 1,2,...,512] [--repeats 3]
 """
 
@@ -34,10 +35,12 @@ def main() -> None:
     keep(out / "doctor.json", *timetrial, "doctor", "--measure", "--json")
     keep(out / "tests.txt", sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/gpu")
     keep(out / "kernels.json", sys.executable, "benchmarks/kernels.py", "--json")
-    run = ROOT / "results" / f"grid-{name}"
-    grid = ["--random-weights", arguments.models, "--batch", arguments.batch, "--repeats", arguments.repeats]
-    check(*timetrial, "time", *grid, "--device", "cuda", "--dtype", "bfloat16", "--out", str(run))
-    shutil.copy(run / "report" / "tables.md", out / "tables.md")
+    command = [*timetrial, "time", "--batch", arguments.batch, "--repeats", arguments.repeats]
+    command += ["--device", "cuda", "--dtype", "bfloat16", "--random-weights"]
+    grid(out / "tables.md", ROOT / "results" / f"grid-{name}", *command, arguments.models)
+    if llambas := ",".join(model for model in arguments.models.split(",") if model.startswith("llamba")):
+        run = ROOT / "results" / f"grid-{name}-interval-16"
+        grid(out / "tables-interval-16.md", run, *command, llambas, "--state-interval", "16")
     print(f"tables are in {out}")
 
 
@@ -47,6 +50,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", default=BATCHES)
     parser.add_argument("--repeats", default="3")
     return parser.parse_args()
+
+
+def grid(tables: Path, run: Path, *command: str) -> None:
+    """Time a grid in a run folder, and keep its tables."""
+    check(*command, "--out", str(run))
+    shutil.copy(run / "report" / "tables.md", tables)
 
 
 def keep(path: Path, *command: str) -> None:

@@ -103,6 +103,8 @@ class RunConfig:
     dtype: str = "auto"
     state_dtype: str = "auto"
     """Of recurrent states: auto (float32) or bfloat16."""
+    state_interval: int = 1
+    """Steps between writes of a Llamba's states; 1: every step. More takes a GPU."""
     compile: bool = False
     """Compile the parts of a decode step that gain by it: other seconds, and the samples up to floating point."""
     kernels: str = "auto"
@@ -146,6 +148,8 @@ class RunConfig:
         _at_least("limit", 1, self.limit)
         _at_least("batch size", 1, self.batch_size)
         _at_least("seed", 0, self.seed)
+        _at_least("state interval", 1, self.state_interval)
+        _whole_cycles(self.grid, self.state_interval)
         if self.top_k != -1:
             _at_least("top-k (-1 for all tokens)", 1, self.top_k)
         if not 0 < self.top_p <= 1:
@@ -240,6 +244,17 @@ def _has_grown(name: str, before: Any, after: Any) -> bool:  # Any: the fields d
         return bool(after >= before)
     # An empty tuple of temperatures means "as recommended", which is no subset of an explicit list.
     return bool(before) == bool(after) and set(before) <= set(after) or (not before and name != "temperatures")
+
+
+def _whole_cycles(grid: TimingGrid | None, state_interval: int) -> None:
+    """Refuse to time steps without the write of states that belongs to them."""
+    new_tokens = None if grid is None else grid.new_tokens
+    if new_tokens is not None and (left_over := new_tokens % state_interval):
+        raise UsageError(
+            f"new tokens is {new_tokens}, and states are written every {state_interval} steps: expected a multiple, "
+            f"for example {new_tokens - left_over + state_interval}, or the last {left_over} steps would be timed "
+            "without the write that belongs to them"
+        )
 
 
 def _at_least(what: str, least: int, *values: int | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from timetrial.blame import blaming
 from timetrial.catalog import Catalog, open_catalog
-from timetrial.error import CheckpointError
+from timetrial.error import CheckpointError, UsageError
 from timetrial.protocol import Model
 from timetrial.record import Weights
 from timetrial.registries import (
@@ -71,7 +71,8 @@ class LocatedModel:
             PluginError: the family's plugin failed otherwise.
         """
         with blaming(f"loading {self.ref!r} with family {self.spec.family!r}", self.origin):
-            return self.spec.load(self.folder, replace(options, tokenizer=self._tokenizer_folder()))
+            model = self.spec.load(self.folder, replace(options, tokenizer=self._tokenizer_folder()))
+            return _writing_states_as_asked(model, options, self.spec.family)
 
     def _tokenizer_folder(self) -> Path | None:
         """Return the folder of another checkpoint's tokenizer files, fetched only if this one brings none."""
@@ -114,7 +115,7 @@ class ConfiguredModel:
         """
         assert self.spec.build_random is not None, "see find_configuration"
         with blaming(f"building {self.ref!r} with family {self.spec.family!r}", self.origin):
-            return self.spec.build_random(self.config, options)
+            return _writing_states_as_asked(self.spec.build_random(self.config, options), options, self.spec.family)
 
 
 def locate_model(ref: str, catalog: Catalog) -> LocatedModel:
@@ -204,16 +205,31 @@ def known_checkpoint(ref: str, catalog: Catalog) -> CheckpointSpec | None:
     return next((offer.spec for offer in checkpoints.values() if offer.spec.location == ref), None)
 
 
+def _writing_states_as_asked(model: Model, options: LoadOptions, family: str) -> Model:
+    """Return the model, whose family must not have passed over the state interval: seconds would be those of another.
+
+    Raises:
+        UsageError: it has.
+    """
+    if options.state_interval != 1 and model.description.get("state_interval") != options.state_interval:
+        raise UsageError(
+            f"state interval is {options.state_interval}, and models of family {family!r} do not say that they write "
+            "their states so. Leave --state-interval out"
+        )
+    return model
+
+
 def _identity(version: Version) -> dict[str, Any]:  # Any: JSON-ready
     return {"name": version.name, "version": version.version, "digest": version.digest}
 
 
-def load_model(
+def load_model(  # noqa: PLR0913  # one parameter an option
     ref: str,
     *,
     device: str = "auto",
     dtype: str = "auto",
     state_dtype: str = "auto",
+    state_interval: int = 1,
     compile: bool = False,
     kernels: str = "auto",
 ) -> Model:
@@ -225,6 +241,7 @@ def load_model(
         device: auto, cpu, cuda, cuda:1, ...
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
+        state_interval: steps between writes of a Llamba's states, 1 for every step; more takes a GPU.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
         kernels: of decode steps: auto, native (on a CPU), triton, pytorch or eager.
 
@@ -232,16 +249,24 @@ def load_model(
         UnknownNameError: no such model.
         CheckpointError: the checkpoint cannot be found, fetched or fitted.
     """
-    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile, kernels=kernels)
+    options = LoadOptions(
+        device=device,
+        dtype=dtype,
+        state_dtype=state_dtype,
+        state_interval=state_interval,
+        compile=compile,
+        kernels=kernels,
+    )
     return locate_model(ref, open_catalog()).load(options)
 
 
-def random_model(
+def random_model(  # noqa: PLR0913  # one parameter an option
     ref: str,
     *,
     device: str = "auto",
     dtype: str = "auto",
     state_dtype: str = "auto",
+    state_interval: int = 1,
     compile: bool = False,
     kernels: str = "auto",
 ) -> Model:
@@ -252,6 +277,7 @@ def random_model(
         device: auto, cpu, cuda, cuda:1, ...
         dtype: auto, float32, bfloat16 or float16.
         state_dtype: of recurrent states: auto (float32) or bfloat16.
+        state_interval: steps between writes of a Llamba's states, 1 for every step; more takes a GPU.
         compile: whether to compile the parts of a decode step that gain by it, on their first use.
         kernels: of decode steps: auto, native (on a CPU), triton, pytorch or eager.
 
@@ -260,5 +286,12 @@ def random_model(
         CheckpointError: the config cannot be found, fetched or built.
         UsageError: it does not fit the memory of the device.
     """
-    options = LoadOptions(device=device, dtype=dtype, state_dtype=state_dtype, compile=compile, kernels=kernels)
+    options = LoadOptions(
+        device=device,
+        dtype=dtype,
+        state_dtype=state_dtype,
+        state_interval=state_interval,
+        compile=compile,
+        kernels=kernels,
+    )
     return find_configuration(ref, open_catalog()).load(options)

@@ -148,6 +148,7 @@ class _Stages:
             device=config.device,
             dtype=config.dtype,
             state_dtype=config.state_dtype,
+            state_interval=config.state_interval,
             compile=config.compile,
             kernels=config.kernels,
         )
@@ -189,7 +190,7 @@ class _Stages:
         grid = self._plan.config.grid
         if grid is None:
             return
-        grid = settled_grid(self._folder, grid)
+        grid = settled_grid(self._folder, grid, self._plan.config.state_interval)
         grid = spanning_contexts(self._folder, grid) if grid.spans_contexts else grid
         environment = describe_environment()
         key = environment_key(environment)
@@ -250,11 +251,11 @@ def _update_json(folder: RunFolder, name: str, entries: dict[str, Any]) -> None:
     folder.write_json(name, {**(folder.read_json(name) or {}), **entries})
 
 
-def settled_grid(folder: RunFolder, grid: TimingGrid) -> TimingGrid:
+def settled_grid(folder: RunFolder, grid: TimingGrid, state_interval: int = 1) -> TimingGrid:
     """Return the grid with its lengths filled in from the run's own samples.
 
     All models of a run are timed at the same lengths. Lengths already timed are kept when samples are added, so that
-    a growing run stays on one grid.
+    a growing run stays on one grid. New tokens are a multiple of `state_interval`, as in a grid that says how many.
     """
     if grid.prompt_tokens and grid.new_tokens is not None:
         return grid
@@ -263,7 +264,7 @@ def settled_grid(folder: RunFolder, grid: TimingGrid) -> TimingGrid:
     else:
         prompts, lengths = _lengths(folder)
         own_prompt_tokens = max(1, round(statistics.median(prompts)))
-        own_new_tokens = max(1, round(statistics.fmean(lengths)))
+        own_new_tokens = max(1, round(statistics.fmean(lengths) / state_interval)) * state_interval
     return replace(
         grid,
         prompt_tokens=grid.prompt_tokens or (own_prompt_tokens,),

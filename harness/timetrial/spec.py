@@ -28,6 +28,8 @@ class LoadOptions:
     """auto (float32 on a CPU, bfloat16 on an accelerator), float32, bfloat16 or float16."""
     state_dtype: str = "auto"
     """Of recurrent states: auto (float32) or bfloat16, which is smaller and loses digits with every step."""
+    state_interval: int = 1
+    """Steps between writes of a Llamba's states; 1: every step. More takes a GPU and is refused elsewhere."""
     compile: bool = False
     """Compile the parts of a decode step that gain by it, on their first use."""
     kernels: str = "auto"

@@ -42,8 +42,8 @@ def build(request, device):
     """Make the family's model with the same random weights and other kernels."""
     family, config = FAMILIES[request.param]
 
-    def make(kernels, dtype="float32"):
-        options = LoadOptions(device=str(device), dtype=dtype, kernels=kernels)
+    def make(kernels, dtype="float32", state_interval=1):
+        options = LoadOptions(device=str(device), dtype=dtype, kernels=kernels, state_interval=state_interval)
         return build_random(config, options, family=family, build=BUILDERS[family])
 
     return make
@@ -74,6 +74,17 @@ def test_recorded_steps_draw_what_the_modules_own_do(build, kernels, shares_prom
     expected, _ = rows_of(build("eager"))
     assert sum(drawn[stream] != expected[stream] for stream in expected) <= 1
     assert recorded._kernels() == f"{kernels}, cuda graphs"
+    assert batch._runner.problem is None and batch._runner.recorded
+
+
+@pytest.mark.parametrize("build", ["llamba"], indirect=True)
+@pytest.mark.parametrize("kernels", ["triton", "pytorch"])
+@pytest.mark.parametrize("interval", [3, 16])
+def test_states_written_every_few_steps_draw_what_the_modules_own_do(build, kernels, interval):
+    """Rows leave and take the places of others in the middle of their cycles."""
+    drawn, batch = rows_of(build(kernels, state_interval=interval))
+    expected, _ = rows_of(build("eager"))
+    assert sum(drawn[stream] != expected[stream] for stream in expected) <= 1
     assert batch._runner.problem is None and batch._runner.recorded
 
 

@@ -33,6 +33,13 @@ _hardware = options(
         help="Of decode steps: auto (the best that works), native (C, on a CPU), triton, pytorch (CUDA graphs), eager.",
     ),
     click.option("--state-dtype", default="auto", show_default=True, help="Of recurrent states: auto or bfloat16."),
+    click.option(
+        "--state-interval",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Steps between writes of a Llamba's states, on a GPU; 1: every step.",
+    ),
     click.option("--compile", is_flag=True, help="Compile the parts of a decode step that gain by it."),
 )
 _output = options(
@@ -150,6 +157,7 @@ def time(**flags: Any) -> None:  # Any: click passes every option by name
         device=flags["device"],
         dtype=flags["dtype"],
         state_dtype=flags["state_dtype"],
+        state_interval=flags["state_interval"],
         compile=flags["compile"],
         kernels=flags["kernels"],
     )
@@ -182,7 +190,7 @@ def config_from_flags(flags: dict[str, Any]) -> RunConfig:  # Any: click's value
     fields |= given | lists
     tasks = flatten(flags["tasks"])
     graders = ("grader", "second_opinion")
-    speed = ("batch_size", "device", "dtype", "state_dtype", "compile", "kernels")
+    speed = ("batch_size", "device", "dtype", "state_dtype", "state_interval", "compile", "kernels")
     direct = ("seed", "limit", "reward_model", "reduction", "gamma", "budget_s", *speed, *graders)
     return RunConfig(
         models=flatten(flags["models"]),

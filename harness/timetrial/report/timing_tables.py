@@ -148,7 +148,7 @@ def _run_label(kernels: str | None) -> str:
     """Say in one word how steps were run, where what the engine says of itself holds one; else in its words."""
     words = kernels or "-"
     fact, _, _ = words.partition(" (")  # reasons stand in brackets, and name what is not the case
-    return next((word for word in ("graph", "compiled", "eager") if word in fact), words)
+    return next((word for word in ("graph", "compiled", "native", "eager") if word in fact), words)
 
 
 def _timing_row(cell: Cell) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from timetrial_plugins.models.interface import CausalModule, DecodeState
 from timetrial_plugins.models.layers import RotaryTables
 from timetrial_plugins.models.shared_prompt import KeyValues
 from timetrial_plugins.ops.prompt_plan import PromptPlan
-from timetrial_plugins.ops.step_ops import Memory, Place, SharedPrompts
+from timetrial_plugins.ops.step_ops import Memory, Place, ReplayMemory, SharedPrompts
 
 _SLOTTED = {"keys", "values"}  # buffers (L, R, G, S, P), the others being (L, R, ...)
 
@@ -38,6 +38,8 @@ class RowsInUse:
     """The shared prompts as each attention layer sees them."""
     memories: Sequence[Memory]
     """Of each recurrent layer."""
+    replayed: Sequence[tuple[ReplayMemory, Tensor]] = ()
+    """In place of `memories` where states are written every L steps: with how much each row keeps, (B,) int64."""
 
 
 class RowMemory:

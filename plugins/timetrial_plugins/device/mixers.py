@@ -77,6 +77,25 @@ class LlambaMixer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LlambaReplayMixer:
+    """Discrete Mamba-2 with a state that is written every L steps."""
+
+    layer: int
+    weights: LlambaWeights
+    joint_in: JointLinear
+    joint_out: JointLinear
+
+    def step(self, normed: Tensor, rows: RowsInUse, ops: StepOps) -> Tensor:
+        """Read one token per row."""
+        _, arguments = self.operation(normed, rows)
+        return self.joint_out(ops.llamba_replay(*arguments))
+
+    def operation(self, normed: Tensor, rows: RowsInUse) -> tuple[str, Arguments]:
+        """Return what a step calls."""
+        return "llamba_replay", (self.joint_in(normed), self.weights, *rows.replayed[self.layer])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Mamba1Mixer:
     """Mamba-1 in heads."""
 

@@ -7,7 +7,7 @@ Legend: see the package.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from itertools import count
 from typing import Any, cast
@@ -15,7 +15,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from timetrial_plugins.device.mixers import AttentionMixer, LlambaMixer, Mamba1Mixer, Mamba2Mixer, Mixer
+from timetrial.error import UsageError
+from timetrial_plugins.device.mixers import (
+    AttentionMixer,
+    LlambaMixer,
+    LlambaReplayMixer,
+    Mamba1Mixer,
+    Mamba2Mixer,
+    Mixer,
+)
 from timetrial_plugins.models import llamba, mamba_mixer
 from timetrial_plugins.models.attention import GroupedQueryAttention
 from timetrial_plugins.models.interface import CausalModule
@@ -46,6 +54,8 @@ class Recipe:
     layers: Sequence[LayerRecipe]
     norm: NormWeights
     head: JointLinear
+    state_interval: int = 1
+    """Steps between writes of recurrent states."""
 
 
 @singledispatch
@@ -78,10 +88,40 @@ def _(module: MambaInLlama) -> Recipe:
 
 @recipe_of.register
 def _(module: llamba.Llamba) -> Recipe:
+    return _recipe_of_llamba(module, LlambaMixer)
+
+
+def replay_recipe(module: CausalModule[Any], interval: int) -> Recipe:  # Any: each family has its own state
+    """Return a module's recipe with recurrent states that are written every `interval` steps.
+
+    Raises:
+        UsageError: the family has no such steps.
+    """
+    check_interval(module, interval)
+    assert isinstance(module, llamba.Llamba)
+    return replace(_recipe_of_llamba(module, LlambaReplayMixer), state_interval=interval)
+
+
+def check_interval(module: CausalModule[Any], interval: int) -> None:  # Any: each family has its own state
+    """Refuse to write the states of a family every so many steps that has no such steps.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if interval > 1 and not isinstance(module, llamba.Llamba):
+        raise UsageError(
+            f"state interval is {interval}, and this model is a {type(module).__name__}: only a Llamba has steps that "
+            "write their states every so many steps. Leave --state-interval out, or give Llambas a run of their own"
+        )
+
+
+def _recipe_of_llamba(module: llamba.Llamba, mixer: type[LlambaMixer] | type[LlambaReplayMixer]) -> Recipe:
     backbone = module.backbone
     return Recipe(
         embedding=backbone.embedding.weight.detach(),
-        layers=[_layer(block, _llamba(block.mixer, index)) for index, block in enumerate(backbone.blocks)],
+        layers=[
+            _layer(block, mixer(layer=index, **_llamba(block.mixer))) for index, block in enumerate(backbone.blocks)
+        ],
         norm=_norm(backbone.final_layernorm),
         head=module.joint_head,
     )
@@ -111,10 +151,10 @@ def _attention(attention: GroupedQueryAttention) -> dict[str, Any]:  # Any: fiel
     return {"head_dim": attention.head_dim, "joint_in": attention.joint_in, "joint_out": attention.joint_out}
 
 
-def _llamba(mixer: llamba.LlambaMixer, layer: int) -> LlambaMixer:
+def _llamba(mixer: llamba.LlambaMixer) -> dict[str, Any]:  # Any: fields of LlambaMixer
     gate_bias = None if mixer.z_bias is None else mixer.z_bias.detach()
     weights = LlambaWeights(_convolution(mixer.conv1d), mixer.D.detach(), gate_bias)
-    return LlambaMixer(layer=layer, weights=weights, joint_in=mixer.joint_in, joint_out=mixer.joint_out)
+    return {"weights": weights, "joint_in": mixer.joint_in, "joint_out": mixer.joint_out}
 
 
 def _mamba(mixer: mamba_mixer.MambaMixer, layer: int) -> Mamba1Mixer | Mamba2Mixer:

@@ -14,8 +14,8 @@ from timetrial.clock import MonotonicClock
 from timetrial.error import UsageError
 from timetrial.protocol import Sampling
 from timetrial_plugins.device.batch import DeviceBatch
-from timetrial_plugins.device.memory import RowMemory
-from timetrial_plugins.device.recipe import Recipe, recipe_of
+from timetrial_plugins.device.recipe import Recipe, recipe_of, replay_recipe
+from timetrial_plugins.device.replay_memory import new_memory
 from timetrial_plugins.device.step import DeviceStep, drawing
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.batch import LEAST_SHARERS
@@ -24,11 +24,11 @@ from timetrial_plugins.engine.graph_timing import GraphStopwatch
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.engine.step_plan import StepPlan, implementations_on
 from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.joint import RowProducts
 from timetrial_plugins.ops.activation import ActiveOps, activate
 from timetrial_plugins.ops.native.build import BuildError
-from timetrial_plugins.ops.native.native_ops import native_ops
+from timetrial_plugins.ops.native.native_ops import NativeKernels, native_kernels
 from timetrial_plugins.ops.reference import REFERENCE
-from timetrial_plugins.ops.step_ops import StepOps
 
 _TRIAL = Bucket(rows=16, slots=512)  # what libraries are compared in: small enough for any device that holds the model
 
@@ -63,13 +63,20 @@ class DeviceSteps:
         if self._new_recorder is None:
             return self._active.summary
         how = "cuda graphs" if self.problem is None else f"eager ({self.problem})"
-        return f"{self._active.summary}, {how}" + (f" ({'; '.join(self._reasons)})" if self._reasons else "")
+        interval = self._recipe.state_interval
+        words = [self._active.summary, how, *([f"states written every {interval} steps"] if interval > 1 else [])]
+        return ", ".join(words) + (f" ({'; '.join(self._reasons)})" if self._reasons else "")
+
+    @property
+    def row_products(self) -> RowProducts:
+        """Makes the products of packed weights with single rows."""
+        return self._active.row_products
 
     def start(self, sampler: Sampler, rows: int, capacity: int, *, shares_prompts: bool = False) -> DeviceBatch:
         """Return a batch of up to `rows` rows of `capacity` tokens, prompt and completion together."""
         num_prompts = max(1, rows // LEAST_SHARERS) if shares_prompts else 0
         with torch.inference_mode():
-            memory = RowMemory(self._module, rows, capacity, num_prompts)
+            memory = new_memory(self._module, rows, capacity, num_prompts, interval=self._recipe.state_interval)
             step = DeviceStep(self._recipe, self._active.ops, memory, drawing(sampler, self._active.ops), rows)
         runner = self._runner(step, rows, capacity if memory.has_slots else 1)
         return DeviceBatch(self._module, memory, step, runner, num_prompts)
@@ -116,9 +123,10 @@ def begin_steps(
         new_recorder: of the device that the module lies on.
 
     Raises:
-        UsageError: a plan that was asked for does not work.
+        UsageError: a plan that was asked for does not work, or states cannot be written as seldom as it says.
     """
-    recipe = recipe_of(module)
+    interval = plan.state_interval
+    recipe = recipe_of(module) if interval == 1 else replay_recipe(module, interval)
     if recipe is None:
         return _without_steps(plan, [f"a {type(module).__name__} has no step for devices"])
     module.fuse()
@@ -142,9 +150,11 @@ def begin_steps(
 
 
 def begin_native(
-    module: CausalModule[Any], plan: StepPlan, new_ops: Callable[[], StepOps] = native_ops
-) -> Begun:  # Any: each family has its own kind of state
-    """Return steps of native kernels for a module in float32 on a CPU, else none.
+    module: CausalModule[Any],  # Any: each family has its own kind of state
+    plan: StepPlan,
+    new_kernels: Callable[[torch.dtype], NativeKernels] = native_kernels,
+) -> Begun:
+    """Return steps of native kernels for a module on a CPU, else none.
 
     Raises:
         UsageError: native kernels were asked for and cannot be built.
@@ -153,9 +163,10 @@ def begin_native(
     if recipe is None:
         return _without_steps(plan, [f"a {type(module).__name__} has no step for devices"])
     try:
-        active = ActiveOps(ops=new_ops(), default="native", measurements=())
+        kernels = new_kernels(recipe.embedding.dtype)
     except BuildError as cause:
         return _without_steps(plan, [f"no native kernels: {cause}"])
+    active = ActiveOps(ops=kernels.ops, default="native", measurements=(), row_products=kernels.row_products)
     return Begun(DeviceSteps(module, recipe, active, None), ())
 
 
@@ -172,6 +183,11 @@ def begin_on_device(module: CausalModule[Any], plan: StepPlan, device: torch.dev
 
 def _without_steps(plan: StepPlan, reasons: Sequence[str]) -> Begun:
     """Return that the module's own steps are used, unless something else was asked for."""
+    if plan.state_interval > 1:
+        raise UsageError(
+            f"states that are written every {plan.state_interval} steps were asked for, and steps that do so do not "
+            f"work here: {'; '.join(reasons)}. Leave --state-interval out"
+        )
     if plan.is_asked:
         raise UsageError(
             f"kernels {plan.kernels!r} were asked for and do not work here: {'; '.join(reasons)}. "
@@ -196,7 +212,7 @@ def trials_of(
 ) -> Mapping[str, Sequence[Any]]:  # Any: an operation's arguments
     """Return arguments for the mixing operations of a model, each as its first layer calls it."""
     with torch.inference_mode():
-        memory = RowMemory(module, *_TRIAL)
+        memory = new_memory(module, *_TRIAL, interval=recipe.state_interval)
         memory.wipe()
         rows = memory.view(_TRIAL)
         normed = torch.randn(_TRIAL.rows, recipe.embedding.shape[1], device=recipe.embedding.device)

@@ -11,6 +11,7 @@ import torch
 
 from timetrial.error import CheckpointError
 from timetrial.spec import LoadOptions
+from timetrial_plugins.device.recipe import check_interval
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
 from timetrial_plugins.engine.placement import check_compiler, choose_device, choose_dtype, choose_state_dtype
 from timetrial_plugins.engine.step_plan import choose_plan
@@ -38,6 +39,7 @@ def load_model(folder: Path, options: LoadOptions, *, family: str, build: Build)
     config = read_config(folder)
     with torch.device("meta"):
         module = build(config)
+    check_interval(module, plan.state_interval)
     module.state_dtype = choose_state_dtype(options)
     load_weights(module, folder, device=device, dtype=dtype)
     tokenizer = ChatTokenizer(options.tokenizer or folder)

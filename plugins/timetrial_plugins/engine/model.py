@@ -19,6 +19,7 @@ from timetrial.clock import Clock
 from timetrial.error import TimetrialError, UsageError
 from timetrial.protocol import Generation, OutOfMemory, PhaseTimes, Request, Sampling, StepCost
 from timetrial.record import Prompt
+from timetrial_plugins.device.replay_memory import state_traffic
 from timetrial_plugins.device.steps import Begin, begin_on_device
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.batch import Batch, DecodeBatch
@@ -27,6 +28,7 @@ from timetrial_plugins.engine.sampler import Sampler, stream_seed
 from timetrial_plugins.engine.step_plan import OWN_STEPS, StepPlan
 from timetrial_plugins.engine.stop import StopStrings
 from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.single_row import SingleRow
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_registry.digest import checkpoint_digest, tokenizer_digest
 
@@ -80,7 +82,9 @@ class EngineModel:
         begun = begin(self._module, checkpoint.plan, self._device) if not checkpoint.plan.is_own else None
         self._steps = begun and begun.steps
         self._reasons = checkpoint.plan.reasons if begun is None else begun.reasons
-        self._is_packed = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES and self._module.pack()
+        is_small = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES
+        row_products = SingleRow if self._steps is None else self._steps.row_products
+        self._is_packed = is_small and self._module.pack(row_products)
 
     @property
     def tokenizer(self) -> ChatTokenizer:
@@ -118,12 +122,14 @@ class EngineModel:
             **self._origin(),
         }
 
-    def _of_states(self) -> Mapping[str, str]:
-        """Return the number format of recurrent states, if there are some."""
+    def _of_states(self) -> Mapping[str, str | int]:
+        """Return the number format of recurrent states, if there are some, and how often they are written."""
         if not self._module.footprint.state_bytes:
             return {}
         widest = torch.promote_types(self._checkpoint.dtype, torch.float32)
-        return {"state_dtype": _name_of(self._module.state_dtype or widest)}
+        facts: dict[str, str | int] = {"state_dtype": _name_of(self._module.state_dtype or widest)}
+        interval = self._checkpoint.plan.state_interval
+        return facts if interval == 1 else facts | {"state_interval": interval}
 
     def _kernels(self) -> str:
         """Say what steps consist of."""
@@ -157,9 +163,13 @@ class EngineModel:
         placement.synchronize(self._device)
 
     def costs(self, batch: int, context: int) -> StepCost:
-        """Return the cost of one decode step (docs/models.md); every sequence reads its own context."""
+        """Return the cost of one decode step (docs/timing.md); every sequence reads its own context.
+
+        Where states are written every L steps it is the mean over those.
+        """
         footprint = self._module.footprint
-        per_sequence = footprint.kv_bytes_per_token * context + 2 * footprint.state_bytes
+        traffic = state_traffic(self._module, self._checkpoint.plan.state_interval)
+        per_sequence = footprint.kv_bytes_per_token * context + traffic
         return StepCost(
             bytes_moved=footprint.weight_bytes + batch * per_sequence,
             flops=2 * footprint.linear_parameters * batch,

@@ -14,6 +14,7 @@ from timetrial.error import UsageError
 from timetrial.protocol import Generation, Request, Sampling
 from timetrial.record import Prompt
 from timetrial.spec import LoadOptions
+from timetrial_plugins.device.recipe import check_interval
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.loading import Build
 from timetrial_plugins.engine.model import EngineModel, LoadedCheckpoint
@@ -53,6 +54,7 @@ def build_random(
     plan = choose_plan(options, device)
     with torch.device("meta"):
         module = build(config).to(dtype)
+    check_interval(module, plan.state_interval)
     module.state_dtype = placement.choose_state_dtype(options)
     _check_memory(module, family, device)
     module.to_empty(device=device)

@@ -13,6 +13,7 @@ from timetrial.error import UnknownNameError, UsageError
 from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.placement import choose_dtype, choose_state_dtype
 from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.native_ops import DTYPES
 from timetrial_plugins.ops.packages import inspect_package
 from timetrial_plugins.ops.selection import DeviceFacts, Implementation, implementations, needed_packages
 
@@ -32,6 +33,12 @@ class StepPlan:
     """Why it is not what is best on the device: native kernels on a CPU, else Triton kernels in CUDA graphs."""
     is_asked: bool = False
     """Whether somebody asked for these kernels, so that none may stand in for them."""
+    state_interval: int = 1
+    """Steps between writes of recurrent states."""
+
+    def __post_init__(self) -> None:
+        """Check that such steps exist."""
+        assert self.state_interval == 1 or self.is_recorded, "only recorded steps write states every so many steps"
 
     @property
     def is_own(self) -> bool:
@@ -63,6 +70,7 @@ def choose_plan(options: LoadOptions, device: torch.device) -> StepPlan:
     asked = options.kernels
     if asked not in KERNELS:
         raise UnknownNameError("kernels", asked, KERNELS)
+    _check_interval(options, device)
     if asked == "eager":
         return replace(OWN_STEPS, is_asked=True)
     if device.type != "cuda":
@@ -73,7 +81,33 @@ def choose_plan(options: LoadOptions, device: torch.device) -> StepPlan:
         return StepPlan(kernels="pytorch", is_recorded=False, reasons=("compiled steps are not recorded",))
     if options.compile:
         raise UsageError(f"kernels is {asked!r}, which leaves nothing to compile: leave --compile out, or use eager")
-    return asked_plan(asked, plan_steps(DeviceFacts("cuda"), implementations_on(device)))
+    plan = asked_plan(asked, plan_steps(DeviceFacts("cuda"), implementations_on(device)))
+    return replace(plan, state_interval=options.state_interval)
+
+
+def _check_interval(options: LoadOptions, device: torch.device) -> None:
+    """Refuse a state interval that is none, or that the steps asked for do not have.
+
+    Raises:
+        UsageError: says why not.
+    """
+    interval = options.state_interval
+    if not isinstance(interval, int) or interval < 1:  # text may come from a command of another package
+        raise UsageError(f"state interval is {interval!r}: expected a whole number of steps, 1 (every step) or more")
+    if interval == 1:
+        return
+    if device.type != "cuda":
+        reason = "the device is a CPU, whose steps write states every step: what fewer writes gain is on GPUs"
+    elif options.kernels == "eager":
+        reason = "--kernels eager are the modules' own steps, which write states every step"
+    elif options.compile:
+        reason = "--compile is about the modules' own steps, which write states every step"
+    else:
+        return
+    raise UsageError(
+        f"state interval is {interval}, and {reason}. Leave --state-interval out, or use --device cuda with --kernels "
+        "auto, triton or pytorch"
+    )
 
 
 def _plan_on_cpu(options: LoadOptions, device: torch.device) -> StepPlan:
@@ -97,8 +131,8 @@ def _native_problem(options: LoadOptions, device: torch.device) -> str | None:
     """Return why steps cannot be made of native kernels."""
     if options.compile:
         return "the modules' own steps are what is compiled"
-    if choose_dtype(options, device) != torch.float32:
-        return f"they compute in float32, not in {options.dtype}"
+    if choose_dtype(options, device) not in DTYPES:
+        return f"there are none for {options.dtype}"
     if choose_state_dtype(options) not in (None, torch.float32):
         return f"they keep states in float32, not in {options.state_dtype}"
     return build_problem()

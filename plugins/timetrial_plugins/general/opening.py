@@ -12,7 +12,7 @@ from timetrial.catalog import open_catalog
 from timetrial.loading import LocatedModel, locate_model
 from timetrial_plugins.engine.model import EngineModel
 
-_LOADING = ("dtype", "state_dtype", "compile", "kernels")
+_LOADING = ("dtype", "state_dtype", "state_interval", "compile", "kernels")
 
 
 class OpenedModel(NamedTuple):

@@ -14,8 +14,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from timetrial_plugins.models.joint import JointLinear
+from timetrial_plugins.models.joint import JointLinear, RowProducts
 from timetrial_plugins.models.kept import Kept
+from timetrial_plugins.models.single_row import SingleRow
 from timetrial_plugins.models.step_function import StepFunction
 from timetrial_registry.error import CheckpointError
 
@@ -176,12 +177,13 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     redundant_tensors: Sequence[str] = ()
     """Regular expressions for tensors that a checkpoint may hold and the module does not need."""
 
-    def pack(self) -> bool:
+    def pack(self, row_products: RowProducts = SingleRow) -> bool:
         """Copy the weights into the layout in which steps multiply fastest, if there is one; return whether.
 
         To be called again when weights change: steps use the copy, and so does everything in inference mode.
+        `row_products` makes what multiplies single rows.
         """
-        return all([joint.pack() for joint in self._aids() if isinstance(joint, JointLinear)])
+        return all([joint.pack(row_products) for joint in self._aids() if isinstance(joint, JointLinear)])
 
     def fuse(self) -> None:
         """Move weights of the same input next to each other; steps then multiply by them at once, on any device."""

@@ -7,8 +7,8 @@ Shapes: D input width, E output widths put together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,26 @@ from timetrial_plugins.models.single_row import SingleRow
 _ROWS_HINT = 64  # the batch the layout is chosen for; it serves all others too
 
 
+class RowProduct(Protocol):
+    """The map of a weight (E, D) for one row, from a copy of its own."""
+
+    @property
+    def num_inputs(self) -> int:
+        """D."""
+
+    def __call__(self, x: Tensor) -> Tensor:  # (D,) -> (E,)
+        """Return the product."""
+
+
+RowProducts = Callable[[Tensor], RowProduct]
+"""Makes the map of a weight (E, D), which is not changed afterwards."""
+
+
 class _Packed(NamedTuple):
     """Copies of the weights."""
 
     tiles: Tensor  # (E, D), opaque
-    single: SingleRow | None  # None where a single row is multiplied by the tiles too
+    single: RowProduct | None  # None where a single row is multiplied by the tiles too
     bias: Tensor | None  # (E,)
 
 
@@ -85,14 +100,17 @@ class JointLinear:
         bias = _moved_together(together)[: self._rows] if together else None
         self._fused = _Fused(_moved_together(weights)[: self._rows], bias)
 
-    def pack(self) -> bool:
-        """Copy the weights as they are now into the packed layouts, if there are some for them; return whether."""
+    def pack(self, row_products: RowProducts = SingleRow) -> bool:
+        """Copy the weights as they are now into the packed layouts, if there are some for them; return whether.
+
+        Single rows in float32 are multiplied by what `row_products` makes.
+        """
         weight = torch.cat([one.weight.detach() for one in self._maps])[: self._rows]
         if not can_pack(weight):
             return False
         biases: list[Tensor] = [one.bias for one in self._maps if isinstance(one, nn.Linear) and one.bias is not None]
         bias = torch.cat(biases)[: self._rows].detach() if biases else None
-        single = SingleRow(weight) if weight.dtype == torch.float32 else None
+        single = row_products(weight) if weight.dtype == torch.float32 else None
         self._packed = _Packed(torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT), single, bias)
         return True
 

@@ -26,7 +26,7 @@ State = Literal["active", "candidate", "fallback", "unusable"]
 """active: what runs; candidate: runs instead where a calibration measures it faster; fallback: would run otherwise."""
 
 OPERATIONS = {
-    "native": "all operations of a step in float32",
+    "native": "all operations of a step",
     "triton": "all operations of a step",
     "mamba-ssm": "Mamba-1 and Mamba-2 steps of hybrids",
     "flash-attn": "attention to a row's own keys",

@@ -65,6 +65,8 @@ def test_random_weights_and_checkpoints_are_never_one_run():
         ({"gamma": -0.5}, "gamma is -0.5: expected 0"),
         ({"gamma": float("inf")}, "its limit is best-of-n"),
         ({"grid": TimingGrid(prompt_tokens=(8, 16))}, "2 are given"),
+        ({"state_interval": 0}, "state interval is 0: expected 1"),
+        ({"state_interval": 3, "grid": TimingGrid(new_tokens=8)}, "new tokens is 8, .* every 3 steps: expected a mul"),
     ],
 )
 def test_values_that_make_no_run_are_refused_by_name(change, said):
@@ -119,6 +121,7 @@ def test_a_run_may_grow_and_be_run_differently(change):
         ({"max_tokens": 10}, "max_tokens"),
         ({"limit": 3}, "limit"),
         ({"dtype": "bfloat16"}, "dtype"),
+        ({"state_interval": 16}, "state_interval: the run has 1, asked for 16"),
         ({"data": (("t", "g.jsonl"),)}, "data"),
     ],
 )

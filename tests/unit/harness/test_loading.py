@@ -11,7 +11,7 @@ import pytest
 
 import timetrial
 from timetrial.catalog import Catalog, open_catalog
-from timetrial.error import CheckpointError, UnknownNameError
+from timetrial.error import CheckpointError, UnknownNameError, UsageError
 from timetrial.loading import find_configuration, known_checkpoint, locate_model
 from timetrial.spec import LoadOptions
 from timetrial.testing import FakeDistribution, FakePlugin
@@ -130,3 +130,9 @@ def test_a_stand_in_without_a_tokenizer_is_refused(shelf: Shelf, tmp_path: Path)
     located = locate_model("echo-1b", shelf.catalog(tokenizer=str(tmp_path / "empty")))
     with pytest.raises(CheckpointError, match="holds no tokenizer: found nothing"):
         located.load(LoadOptions())
+
+
+def test_a_family_that_passes_over_the_state_interval_is_not_taken_at_its_word(shelf: Shelf) -> None:
+    for found in (locate_model("echo-1b", shelf.catalog()), find_configuration("echo-1b", shelf.catalog())):
+        with pytest.raises(UsageError, match="state interval is 16, and models of family 'echo' do not say"):
+            found.load(LoadOptions(state_interval=16))

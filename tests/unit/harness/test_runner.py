@@ -17,7 +17,7 @@ from timetrial.error import ConfigMismatchError, PluginError, RunError, UnknownN
 from timetrial.rates import MachineRates
 from timetrial.record import Completion, Grade, StepScores, Timing, Verdict
 from timetrial.regrading import regrade_run
-from timetrial.runner import Run, Surroundings
+from timetrial.runner import Run, Surroundings, settled_grid
 from timetrial.testing import EchoModel, FakeClock, FakeGrader, FakePlugin, FakeRewardModel, FakeTask
 
 
@@ -213,6 +213,15 @@ def test_seconds_are_measured_at_the_runs_own_lengths_and_stay_when_it_grows(con
     assert entry["models"][config.models[0]]["family"] == "echo"
     curve = grown.folder.read_json("curves.json")["curves"][0]
     assert curve["seconds"] == [1.0, 1.0, 2.0, 4.0, 5.0], "a fake clock: each batch of up to 2 takes 1 s"
+
+
+def test_a_runs_own_length_is_a_whole_number_of_state_intervals(config, tmp_path):
+    config = replace(config, grid=TimingGrid(batches=(1,), prompt_tokens=(), new_tokens=None))
+    folder = timetrial.run(replace(config, grid=None), tmp_path / "run", surroundings=surroundings()).folder
+    settled = [settled_grid(folder, config.grid, interval).new_tokens for interval in (1, 3, 100)]
+    lengths = [record.num_tokens for record in folder.read(Completion)]
+    mean = sum(lengths) / len(lengths)
+    assert settled == [round(mean), 3 * max(1, round(mean / 3)), 100]
 
 
 def test_a_run_that_only_times_needs_no_task(checkpoint, tmp_path):

@@ -4,6 +4,17 @@ import pytest
 import torch
 
 from timetrial_plugins.models.single_row import SingleRow
+from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.native_ops import native_kernels
+
+
+@pytest.fixture(params=["pytorch", "native"])
+def row_products(request):
+    if request.param == "pytorch":
+        return SingleRow
+    if (problem := build_problem()) is not None:
+        pytest.skip(problem)
+    return native_kernels(torch.float32).row_products
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -15,16 +26,17 @@ def threads(request):
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 583, 768])
-def test_it_is_the_product_whatever_the_number_of_threads(threads, outputs):
+@pytest.mark.parametrize("inputs", [64, 61, 5])
+def test_it_is_the_product_whatever_the_number_of_threads(row_products, threads, inputs, outputs):
     generator = torch.Generator().manual_seed(outputs)
-    weight, x = torch.randn(outputs, 64, generator=generator), torch.randn(64, generator=generator)
-    result = SingleRow(weight)(x)
+    weight, x = torch.randn(outputs, inputs, generator=generator), torch.randn(inputs, generator=generator)
+    result = row_products(weight)(x)
     assert result.shape == (outputs,)
     torch.testing.assert_close(result.double(), weight.double() @ x.double(), rtol=1e-5, atol=1e-4)
 
 
-def test_it_stays_right_when_the_number_of_threads_changes_afterwards(threads):
+def test_it_stays_right_when_the_number_of_threads_changes_afterwards(row_products, threads):
     weight, x = torch.randn(10, 8), torch.randn(8)
-    single = SingleRow(weight)
+    single = row_products(weight)
     torch.set_num_threads(4)
     torch.testing.assert_close(single(x), weight @ x)

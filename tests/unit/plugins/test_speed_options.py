@@ -12,13 +12,17 @@ import torch
 from timetrial.cli.main import run_command_line
 from timetrial.clock import MonotonicClock
 from timetrial.error import UnknownNameError, UsageError
+from timetrial.protocol import Sampling
 from timetrial.spec import LoadOptions
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.engine.random_weights import build_random
+from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.joint import can_pack
+from timetrial_plugins.ops.native.build import build_problem
 
+GREEDY = Sampler(Sampling(temperature=0.0))
 LLAMBA: dict[str, Any] = {
     "vocab_size": 61,
     "d_model": 48,
@@ -89,6 +93,25 @@ def test_bfloat16_is_packed_where_the_processor_multiplies_it_and_is_close_to_fl
             first = model._module.prefill(tokens, state)
             logits.append(torch.cat((first, model._module.step(torch.tensor([3]), state))))
     assert logits[1].dtype == torch.float32 and torch.allclose(*logits, atol=0.05)
+
+
+@pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
+@pytest.mark.parametrize("family", ["llama", "llamba"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_kernels_in_c_and_the_modules_own_steps_give_the_same_logits(family: str, dtype: str) -> None:
+    models = {kernels: build(family, dtype=dtype, kernels=kernels) for kernels in ("native", "eager")}
+    assert models["native"].description["kernels"].startswith("native")
+    models["eager"]._module.load_state_dict(models["native"]._module.state_dict())
+    models["eager"]._module.keep()
+    models["eager"]._module.pack()
+    own, device = (models[kernels]._batch(GREEDY, 3, 20, shares_prompts=False) for kernels in ("eager", "native"))
+    for batch in (own, device):
+        batch.admit(batch.prefill([5, 9, 2, 44]), [1, 2])
+        batch.admit(batch.prefill([1, 2, 3, 4, 5, 6, 7, 8, 9]), [3])
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 0.05, "atol": 0.05}
+    for _ in range(6):
+        assert torch.equal(own.advance(), device.advance())
+        torch.testing.assert_close(device._step.logits, own._logits, **tolerance)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # PyTorch warns of itself

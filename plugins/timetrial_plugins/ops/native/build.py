@@ -71,21 +71,22 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "timetrial"
 
 
-def build(compiler: Sequence[str], folder: Path) -> Path:
-    """Return the library of kernels in a folder, which is built if it is not there.
+def build(compiler: Sequence[str], folder: Path, definitions: Sequence[str] = ()) -> Path:
+    """Return the library of kernels in a folder, with `definitions` for its sources, built if it is not there.
 
     Raises:
         BuildError: the compiler fails, or the folder cannot be written.
     """
     sources = sorted(_SOURCES.glob("*.c"))
-    library = folder / f"kernels-{_fingerprint(compiler)}.so"
+    options = [*_OPTIONS, *(f"-D{name}" for name in definitions)]
+    library = folder / f"kernels-{_fingerprint(compiler, options)}.so"
     if library.exists():
         return library
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             made = Path(scratch) / library.name
-            _run([*compiler, *_OPTIONS, *map(str, sources), "-o", str(made), "-lm"])
+            _run([*compiler, *options, *map(str, sources), "-o", str(made), "-lm"])
             made.replace(library)
     except OSError as cause:
         raise BuildError(f"kernels cannot be built in {folder} ({cause})") from cause
@@ -106,9 +107,9 @@ def load(library: Path) -> ctypes.CDLL:
         ) from cause
 
 
-def _fingerprint(compiler: Sequence[str]) -> str:
+def _fingerprint(compiler: Sequence[str], options: Sequence[str]) -> str:
     """Return a name for everything that a library depends on."""
-    parts = [*compiler, _run([*compiler, "--version"]), *_OPTIONS, platform.machine(), _processor()]
+    parts = [*compiler, _run([*compiler, "--version"]), *options, platform.machine(), _processor()]
     parts += [path.read_text(encoding="utf-8") for path in sorted(_SOURCES.iterdir()) if path.suffix in (".c", ".h")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -11,7 +11,7 @@ Function = Callable[..., None]
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float}
 
 _PARAMETERS = {
-    "add_norm": "pi pi pf pi ii",
+    "add_norm": "pi pi pf i pi ii",
     "gated_product": "pi pi ii",
     "rotate_and_store": "pi pp pp pp ii iiii",
     "attend": "pi pp ii p pp ii pp pi iiii",
@@ -19,6 +19,7 @@ _PARAMETERS = {
     "mamba1": "pi pi pi pi ppi p p p p pi iiiii",
     "mamba2": "pi pi pi ppi p p p p f p pi iiiii",
     "draw": "pi pp f pp p ii",
+    "row_product": "p p p ii",
 }
 """Of each function: a pointer, a whole number or a float; spaces mean nothing."""
 

@@ -1,4 +1,4 @@
-"""The operations of a decode step in C, for float32 on a CPU, with the signatures of `ops.step_ops`.
+"""The operations of a decode step in C, in float32 or bfloat16 on a CPU, with the signatures of `ops.step_ops`.
 
 Tensors are handed over as addresses, so what the kernels rely on is checked here: numbers that lie side by side along
 a row's last axis, and channels side by side in the memory of recurrent layers (`state_buffer`, `window_buffer`).
@@ -6,7 +6,7 @@ a row's last axis, and channels side by side in the memory of recurrent layers (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -29,44 +29,64 @@ from timetrial_plugins.ops.step_ops import (
 
 _TOKENS_TOGETHER = 256  # TILE of drawing.c
 
+DTYPES: Mapping[torch.dtype, Sequence[str]] = {torch.float32: (), torch.bfloat16: ("BFLOAT16",)}
+"""The types there are kernels for, and what is defined where their sources are compiled."""
 
-def native_ops() -> StepOps:
-    """Return the kernels, built if that was not done before; steps that put off writing states are PyTorch's.
+
+def native_kernels(dtype: torch.dtype) -> NativeKernels:
+    """Return the kernels for weights and activations of a type, one of `DTYPES`, built if that was not done before.
 
     Raises:
         BuildError: they cannot be built here.
     """
-    kernels = NativeKernels(declared(load(build(find_compiler(), cache_folder()))))
-    return replace(
-        REFERENCE,
-        llamba=kernels.llamba,
-        mamba1=kernels.mamba1,
-        mamba2=kernels.mamba2,
-        rotate_and_store=kernels.rotate_and_store,
-        attend=kernels.attend,
-        add_norm=kernels.add_norm,
-        gated_product=kernels.gated_product,
-        draw=kernels.draw,
-    )
+    return NativeKernels(declared(load(build(find_compiler(), cache_folder(), DTYPES[dtype]))), dtype)
 
 
 class NativeKernels:
     """Calls of the C functions."""
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], dtype: torch.dtype) -> None:
+        """Call functions that were built for weights and activations of a type."""
+        self._dtype = dtype
         self._add_norm, self._gated_product = functions["add_norm"], functions["gated_product"]
         self._rotate_and_store, self._attend = functions["rotate_and_store"], functions["attend"]
         self._llamba, self._mamba1, self._mamba2 = (functions[name] for name in ("llamba", "mamba1", "mamba2"))
-        self._draw = functions["draw"]
+        self._draw, self._row_product = functions["draw"], functions["row_product"]
+
+    @property
+    def ops(self) -> StepOps:
+        """The operations of a step; the one that puts off writing states is PyTorch's."""
+        return replace(
+            REFERENCE,
+            llamba=self.llamba,
+            mamba1=self.mamba1,
+            mamba2=self.mamba2,
+            rotate_and_store=self.rotate_and_store,
+            attend=self.attend,
+            add_norm=self.add_norm,
+            gated_product=self.gated_product,
+            draw=self.draw,
+        )
+
+    def _check(self, *tensors: Tensor | None) -> None:
+        """Assert that tensors have the type and that their last axis is contiguous."""
+        for tensor in tensors:
+            assert tensor is None or (tensor.dtype == self._dtype and tensor.stride(-1) == 1), (
+                f"expected {self._dtype} side by side"
+            )
+
+    def row_products(self, weight: Tensor) -> NativeRow:
+        """Return the map of a weight (E, D) in float32 for single rows, which keeps the weight as it is."""
+        return NativeRow(self._row_product, weight.contiguous())
 
     def add_norm(self, hidden: Tensor, added: Tensor | None, weights: NormWeights, out: Tensor | None = None) -> Tensor:
         """Add to the residual in place and return its norm; see `AddNorm`."""
         out = torch.empty_like(hidden) if out is None else out
         others = (None, 0) if added is None else (added.data_ptr(), added.stride(0))
-        _check(hidden, added, out)
+        self._check(hidden, added, out)
         self._add_norm(
             hidden.data_ptr(), hidden.stride(0), *others, weights.weight.data_ptr(), weights.epsilon,
-            out.data_ptr(), out.stride(0), *hidden.shape,
+            weights.scales_first, out.data_ptr(), out.stride(0), *hidden.shape,
         )  # fmt: skip
         return out
 
@@ -74,7 +94,7 @@ class NativeKernels:
         """Return silu(gate) * up; see `GatedProduct`."""
         rows, width = gate_and_up.shape[0], gate_and_up.shape[1] // 2
         out = gate_and_up.new_empty(rows, width) if out is None else out
-        _check(gate_and_up, out)
+        self._check(gate_and_up, out)
         self._gated_product(gate_and_up.data_ptr(), gate_and_up.stride(0), out.data_ptr(), out.stride(0), rows, width)
         return out
 
@@ -83,7 +103,7 @@ class NativeKernels:
         rows, num_heads, width = heads.shape
         groups = own.keys.shape[1]
         queries = num_heads - 2 * groups
-        _check(heads, own.keys, own.values)
+        self._check(heads, own.keys, own.values)
         self._rotate_and_store(
             heads.data_ptr(), heads.stride(0), place.cos.data_ptr(), place.sin.data_ptr(),
             place.positions.data_ptr(), place.slots.data_ptr(), own.keys.data_ptr(), own.values.data_ptr(),
@@ -98,7 +118,7 @@ class NativeKernels:
         rows, num_heads, width = query.shape
         groups = own.keys.shape[1]
         out = query.new_empty(query.shape) if out is None else out
-        _check(query, own.keys, own.values, out)
+        self._check(query, own.keys, own.values, out)
         shared: tuple[int | None, ...] = (None, None, 0, 0, None, None)
         if prompts is not None:
             (keys, values), known = prompts.entries, prompts.lengths
@@ -119,7 +139,8 @@ class NativeKernels:
         taps, bias = weights.convolution.taps.t().contiguous(), weights.convolution.bias  # (K, C)
         channels = taps.shape[1]
         out = projected.new_empty(rows, heads * width) if out is None else out
-        room = projected.new_empty(rows, channels)
+        room = torch.empty(rows, channels + heads * width)
+        self._check(projected, out)
         self._llamba(
             projected.data_ptr(), projected.stride(0), *_places(memory), taps.data_ptr(), _address(bias),
             len(taps), weights.skip.data_ptr(), _address(weights.gate_bias), room.data_ptr(),
@@ -135,8 +156,8 @@ class NativeKernels:
         taps, bias = weights.convolution.taps.t().contiguous(), weights.convolution.bias  # (K, C)
         rates = weights.rates.mT.contiguous()  # (H, N, P), no copy where the channels lie side by side
         out = projected.new_empty(rows, heads * width) if out is None else out
-        room = projected.new_empty(rows, 3 * heads * width)
-        _check(projected, delta, out)
+        room = torch.empty(rows, 4 * heads * width + (heads // weights.repeat + heads) * size)
+        self._check(projected, delta, out)
         self._mamba1(
             projected.data_ptr(), projected.stride(0), delta.data_ptr(), delta.stride(0), *_places(memory),
             taps.data_ptr(), _address(bias), len(taps), rates.data_ptr(),
@@ -152,8 +173,8 @@ class NativeKernels:
         inner, channels = heads * width, taps.shape[1]
         repeat = 2 * inner // (channels - heads * size)
         out = projected.new_empty(rows, inner) if out is None else out
-        room = projected.new_empty(rows, channels + inner)
-        _check(projected, out)
+        room = torch.empty(rows, channels + 2 * inner)
+        self._check(projected, out)
         self._mamba2(
             projected.data_ptr(), projected.stride(0), *_places(memory), taps.data_ptr(), _address(bias),
             len(taps), weights.rates.data_ptr(), weights.dt_bias.data_ptr(), weights.skip.data_ptr(),
@@ -170,7 +191,7 @@ class NativeKernels:
         out = streams.new_empty(rows) if out is None else out
         weights = torch.empty_like(logits, memory_format=torch.contiguous_format)
         sums = torch.empty(rows, -(-vocabulary // _TOKENS_TOGETHER), dtype=torch.float64)
-        _check(logits)
+        assert logits.dtype == torch.float32 and logits.stride(1) == 1, "expected logits in float32"
         self._draw(
             logits.data_ptr(), logits.stride(0), streams.data_ptr(), positions.data_ptr(), temperature,
             weights.data_ptr(), sums.data_ptr(), out.data_ptr(), rows, vocabulary,
@@ -178,10 +199,19 @@ class NativeKernels:
         return out
 
 
-def _check(*tensors: Tensor | None) -> None:
-    """Assert that rows are float32 and their last axis is contiguous."""
-    for tensor in tensors:
-        assert tensor is None or (tensor.dtype == torch.float32 and tensor.stride(-1) == 1), "expected float32 rows"
+class NativeRow:
+    """A matrix whose product with one row reads every weight once, on all threads."""
+
+    def __init__(self, function: Function, weight: Tensor) -> None:
+        self._function, self._weight = function, weight
+        self._num_outputs, self.num_inputs = weight.shape
+
+    def __call__(self, x: Tensor) -> Tensor:  # (D,) -> (E,)
+        """Return the product."""
+        assert x.dtype == torch.float32 and x.is_contiguous(), "expected a row in float32"
+        out = x.new_empty(self._num_outputs)
+        self._function(x.data_ptr(), self._weight.data_ptr(), out.data_ptr(), self._num_outputs, self.num_inputs)
+        return out
 
 
 def _places(memory: Memory) -> tuple[int, int, int, int]:

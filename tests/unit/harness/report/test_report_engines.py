@@ -160,6 +160,7 @@ def test_a_model_that_never_fitted_is_marked_and_has_no_seconds(make):
 
 @pytest.mark.parametrize(("kernels", "said"), [
     ("pytorch-eager, weights packed by onednn", "eager"),
+    ("native, weights packed by onednn", "native"),
     ("transformers 5.23.0 generate, sdpa, static cache, compiled", "compiled"),
     ("triton, captured in a CUDA graph", "graph"),
     ("something else", "something else"),

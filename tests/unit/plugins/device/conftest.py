@@ -15,14 +15,14 @@ from torch.utils._pytree import tree_flatten
 
 from timetrial.protocol import Sampling
 from timetrial_plugins.device.batch import DeviceBatch
-from timetrial_plugins.device.recipe import recipe_of
+from timetrial_plugins.device.recipe import recipe_of, replay_recipe
 from timetrial_plugins.device.steps import DeviceSteps
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
 from timetrial_plugins.ops.activation import ActiveOps
 from timetrial_plugins.ops.native.build import build_problem
-from timetrial_plugins.ops.native.native_ops import native_ops
+from timetrial_plugins.ops.native.native_ops import native_kernels
 from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import StepOps
 
@@ -65,6 +65,12 @@ def module(request: pytest.FixtureRequest) -> CausalModule[Any]:  # Any: each fa
     return build(request.param)
 
 
+@pytest.fixture
+def build_shape() -> Callable[[str], CausalModule[Any]]:
+    """Return a function that builds the module of a shape."""
+    return build
+
+
 def build(shape: str) -> CausalModule[Any]:
     family, config = SHAPES[shape]
     made: Any = BUILDERS[family](config)
@@ -83,7 +89,7 @@ def native() -> StepOps:
     """The operations in C."""
     if (problem := build_problem()) is not None:
         pytest.skip(problem)
-    return native_ops()
+    return native_kernels(torch.float32).ops
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +116,11 @@ def start() -> Callable[..., DeviceBatch]:
         sampling: Sampling = PLAIN,
         *,
         shares_prompts: bool = False,
+        state_interval: int = 1,
     ) -> DeviceBatch:
         active = ActiveOps(ops=opaque(ops), default="triton", measurements=())
         module.fuse()
-        recipe = recipe_of(module)
+        recipe = recipe_of(module) if state_interval == 1 else replay_recipe(module, state_interval)
         assert recipe is not None
         steps = DeviceSteps(module, recipe, active, TraceRecorder)
         return steps.start(Sampler(sampling), rows, capacity, shares_prompts=shares_prompts)

@@ -157,6 +157,7 @@ def test_on_a_cpu_steps_are_made_of_native_kernels(has_compiler):
     native = StepPlan(kernels="native", is_recorded=False, reasons=())
     assert choose_plan(options("auto"), CPU) == native
     assert choose_plan(options("auto", state_dtype="float32", dtype="float32"), CPU) == native
+    assert choose_plan(options("auto", dtype="bfloat16"), CPU) == native
     assert choose_plan(options("native"), CPU) == replace(native, is_asked=True)
     assert choose_plan(options("eager"), CPU) == replace(OWN_STEPS, is_asked=True)
 
@@ -164,7 +165,7 @@ def test_on_a_cpu_steps_are_made_of_native_kernels(has_compiler):
 @pytest.mark.parametrize(
     ("others", "problem"),
     [
-        ({"dtype": "bfloat16"}, "they compute in float32, not in bfloat16"),
+        ({"dtype": "float16"}, "there are none for float16"),
         ({"state_dtype": "bfloat16"}, "they keep states in float32, not in bfloat16"),
         ({"compile": True}, "the modules' own steps are what is compiled"),
     ],
@@ -185,7 +186,7 @@ def test_without_a_compiler_steps_are_the_modules_own(monkeypatch):
 
 
 def test_kernels_that_cannot_be_built_are_replaced_and_named_unless_they_were_asked_for(module):
-    def fail():
+    def fail(dtype):
         raise BuildError("the C compiler 'cc' failed: no space left")
 
     plan = StepPlan(kernels="native", is_recorded=False, reasons=())

@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial, partialmethod
 
 import numpy as np
@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from timetrial_plugins.ops.native.build import build_problem
-from timetrial_plugins.ops.native.native_ops import native_ops
+from timetrial_plugins.ops.native.native_ops import DTYPES, native_kernels
+from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import Convolution, LlambaWeights, Mamba1Weights, Mamba2Weights, Memory
 
 
@@ -25,8 +26,14 @@ def native():
     """The operations in C; recurrences get memory laid out as they want it."""
     if (problem := build_problem()) is not None:
         pytest.skip(problem)
-    ops = native_ops()
+    of_type = {dtype: native_kernels(dtype).ops for dtype in DTYPES}
+    ops = replace(REFERENCE, **{field.name: for_its_type(of_type, field.name) for field in fields(REFERENCE)})
     return replace(ops, **{name: laid_out(getattr(ops, name)) for name in ("llamba", "mamba1", "mamba2")})
+
+
+def for_its_type(of_type, name):
+    """The operation of that name that was built for the type of the first argument."""
+    return lambda first, *others, **options: getattr(of_type[first.dtype], name)(first, *others, **options)
 
 
 def laid_out(step):
@@ -148,8 +155,6 @@ def across(tensor):
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def draws(request):
-    if request.param != torch.float32 and "native" in request.node.callspec.params.values():
-        pytest.skip("the operations in C are float32")
     return Draws(request.param)
 
 

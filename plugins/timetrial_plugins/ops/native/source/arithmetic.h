@@ -1,5 +1,8 @@
 /* Functions of one number that a compiler can turn into vector instructions, and what all kernels share.
  *
+ * Weights, activations, keys, values and windows are `real`: float, or bfloat16 where BFLOAT16 is defined. Arithmetic,
+ * states and logits are float; results are rounded to `real` where the models round.
+ *
  * exp is 2^n times a polynomial in what is left: within two units of the last place, 0 below e^-87, no infinity above
  * e^88, and not a number of what is none. Sums are only reordered where a loop says so (omp simd reduction).
  */
@@ -14,6 +17,39 @@
 
 /* Numbers that a region of threads must have to do before it costs less than it saves: some microseconds of one. */
 #define WORTH_THREADS 8192
+
+#ifdef BFLOAT16
+
+typedef uint16_t real; /* the upper half of a float */
+
+INLINE float wide(real x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* Round to nearest, to even where two are as near; what is not a number stays none. */
+INLINE real narrow(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, cut = (bits >> 16) | 0x40;
+    return (real)((bits & 0x7FFFFFFF) > 0x7F800000 ? cut : rounded);
+}
+
+#else
+
+typedef float real;
+
+INLINE float wide(real x) { return x; }
+
+INLINE real narrow(float x) { return x; }
+
+#endif
+
+INLINE float rounded(float x) { return wide(narrow(x)); }
 
 INLINE float exp_of(float x)
 {

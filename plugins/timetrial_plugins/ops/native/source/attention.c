@@ -9,31 +9,50 @@
 
 #define STRIP 32  /* channels that are multiplied together; a width is a multiple, or is read one by one */
 #define TILE 64   /* slots, a multiple of LANES; the keys and values of a tile stay in a core's own cache */
+#ifdef BFLOAT16
+#define SIZE_OF_ROOM(width) (TILE * (width)) /* for the keys or values of a tile as floats */
+#else
+#define SIZE_OF_ROOM(width) 1
+#endif
 #define SHARERS 4 /* query heads that read a tile together: their mixtures of a strip fill 16 registers */
 
 /* Keys and values (S, P) that lie together. */
 struct entries {
-    const float *keys, *values;
+    const real *keys, *values;
     int64_t length;
 };
 
 /* What the query heads of a group attend to. */
 struct group {
-    const float *query; /* (R, P) */
-    float *out;         /* (R, P) */
+    const real *query; /* (R, P) */
+    real *out;         /* (R, P) */
     struct entries prompt, own;
     int64_t sharers, width;
 };
 
-INLINE void fetch(const float *from, int64_t count)
+INLINE void fetch(const real *from, int64_t count)
 {
-    for (int64_t i = 0; i < count; i += 16)
+    for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(real))
         __builtin_prefetch(from + i);
+}
+
+/* Return numbers as floats: themselves, or copies in `room`. */
+INLINE const float *floats(const real *from, int64_t count, float *room)
+{
+#ifdef BFLOAT16
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        room[i] = wide(from[i]);
+    return room;
+#else
+    (void)count, (void)room;
+    return from;
+#endif
 }
 
 /* Write the products of a query with `count` keys; what stands behind them up to a multiple of LANES is of no use. */
 INLINE void score_tile(const float *query, const float *keys, int count, int64_t width, float scale, float *scores,
-                       const float *next)
+                       const real *next)
 {
     if (width % STRIP || count < LANES) {
         for (int s = 0; s < count; s++) {
@@ -66,7 +85,7 @@ INLINE void score_tile(const float *query, const float *keys, int count, int64_t
 
 /* Add the values of a tile, weighted, to the mixtures (R, P) of `sharers` query heads, a number known when compiled. */
 INLINE void mix_tile(const float weights[][TILE], const float *values, int count, int64_t width, float *mixed,
-                     const int sharers, const float *next)
+                     const int sharers, const real *next)
 {
     int64_t strips = width - width % STRIP;
     for (int64_t strip = 0; strip < strips; strip += STRIP) {
@@ -128,18 +147,20 @@ struct sums {
 INLINE void attend_to(struct entries to, const float *query, int64_t width, struct sums *sums, float *mixed,
                       const int sharers)
 {
-    float scores[SHARERS][TILE], scale = 1.0f / sqrtf((float)width);
+    float scores[SHARERS][TILE], scale = 1.0f / sqrtf((float)width), room[SIZE_OF_ROOM(width)];
     for (int64_t tile = 0; tile < to.length; tile += TILE) {
-        const float *keys = to.keys + tile * width, *values = to.values + tile * width;
+        const real *keys = to.keys + tile * width, *values = to.values + tile * width;
         int count = to.length - tile < TILE ? (int)(to.length - tile) : TILE;
+        const float *read = floats(keys, count * width, room);
         for (int r = 0; r < sharers; r++)
-            score_tile(query + r * width, keys, count, width, scale, scores[r], r ? NULL : values);
+            score_tile(query + r * width, read, count, width, scale, scores[r], r ? NULL : values);
         for (int r = 0; r < sharers; r++) {
             float kept = weigh(scores[r], count, &sums->largest[r], &sums->sums[r]);
             for (int64_t p = 0; p < width; p++)
                 mixed[r * width + p] *= kept;
         }
-        mix_tile(scores, values, count, width, mixed, sharers, tile + TILE < to.length ? keys + TILE * width : NULL);
+        read = floats(values, count * width, room);
+        mix_tile(scores, read, count, width, mixed, sharers, tile + TILE < to.length ? keys + TILE * width : NULL);
     }
 }
 
@@ -147,19 +168,20 @@ INLINE void attend_to(struct entries to, const float *query, int64_t width, stru
 INLINE void attend_together(const struct group *at, int64_t first, const int sharers)
 {
     int64_t width = at->width;
-    const float *query = at->query + first * width;
-    float *mixed = at->out + first * width;
+    float query[SHARERS * width], mixed[SHARERS * width];
     struct sums sums;
+    for (int64_t p = 0; p < sharers * width; p++)
+        query[p] = wide(at->query[first * width + p]);
     for (int r = 0; r < sharers; r++) {
         sums.largest[r] = -INFINITY;
         sums.sums[r] = 0.0f;
     }
-    memset(mixed, 0, sharers * width * sizeof(float));
+    memset(mixed, 0, sizeof mixed);
     attend_to(at->prompt, query, width, &sums, mixed, sharers);
     attend_to(at->own, query, width, &sums, mixed, sharers);
     for (int r = 0; r < sharers; r++)
         for (int64_t p = 0; p < width; p++)
-            mixed[r * width + p] /= sums.sums[r];
+            at->out[(first + r) * width + p] = narrow(mixed[r * width + p] / sums.sums[r]);
 }
 
 static void attend_group(const struct group *at)
@@ -175,10 +197,10 @@ static void attend_group(const struct group *at)
 
 /* `query` and `out` are (B, G, R, P), keys and values (B, G, S, P), lengths (B,). Prompts that rows share are
  * (M, G, T, P) of lengths (M,); `prompt_of_row` (B,) is -1 for rows that share none, or NULL where none does. */
-void attend(const float *query, int64_t query_row, const float *keys, const float *values, int64_t own_row,
-            int64_t own_head, const int64_t *lengths, const float *prompt_keys, const float *prompt_values,
+void attend(const real *query, int64_t query_row, const real *keys, const real *values, int64_t own_row,
+            int64_t own_head, const int64_t *lengths, const real *prompt_keys, const real *prompt_values,
             int64_t prompt_row, int64_t prompt_head, const int64_t *prompt_lengths, const int32_t *prompt_of_row,
-            float *out, int64_t out_row, int64_t rows, int64_t groups, int64_t sharers, int64_t width)
+            real *out, int64_t out_row, int64_t rows, int64_t groups, int64_t sharers, int64_t width)
 {
     int64_t work = 0;
     for (int64_t row = 0; row < rows; row++)

@@ -6,38 +6,41 @@
  */
 #include "vectors.h"
 
-/* What a layer keeps of a row's past, one row after the other at a distance. */
-struct memory {
-    float *window; /* (B, K - 1, C) */
-    int64_t window_row;
-    float *state; /* (B, H, N, P) */
-    int64_t state_row;
-};
-
 /* Weights of a causal depthwise convolution. */
 struct taps {
-    const float *taps; /* (K, C); the last one belongs to the token itself */
-    const float *bias; /* (C,) or NULL */
+    const real *taps; /* (K, C); the last one belongs to the token itself */
+    const real *bias; /* (C,) or NULL */
     int64_t count, channels;
 };
 
-/* Convolve one token of a row, x (C,), and move its window on; y (C,) may not be x. */
-INLINE void convolve(const float *x, struct taps by, float *window, float *y)
+/* Convolve one token of a row, x (C,), into y (C,), and move its window on. */
+INLINE void convolve(const real *x, struct taps by, real *window, float *y)
 {
     int64_t channels = by.channels, reach = by.count - 1;
-    const float *last = by.taps + reach * channels;
+    const real *last = by.taps + reach * channels;
 #pragma omp simd
     for (int64_t c = 0; c < channels; c++)
-        y[c] = x[c] * last[c] + (by.bias ? by.bias[c] : 0.0f);
+        y[c] = wide(x[c]) * wide(last[c]) + (by.bias ? wide(by.bias[c]) : 0.0f);
     for (int64_t tap = 0; tap < reach; tap++) {
-        float *kept = window + tap * channels;
-        const float *weights = by.taps + tap * channels, *newer = tap + 1 < reach ? kept + channels : x;
+        real *kept = window + tap * channels;
+        const real *weights = by.taps + tap * channels, *newer = tap + 1 < reach ? kept + channels : x;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            y[c] += kept[c] * weights[c];
+            y[c] += wide(kept[c]) * wide(weights[c]);
             kept[c] = newer[c];
         }
     }
+#pragma omp simd
+    for (int64_t c = 0; c < channels; c++)
+        y[c] = rounded(y[c]);
+}
+
+/* Copy numbers as floats. */
+INLINE void widen(const real *from, int64_t count, float *to)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        to[i] = wide(from[i]);
 }
 
 /* What a token does to a head's state. */
@@ -98,10 +101,10 @@ static void step_state(const struct token *of, float *state, float *y)
     }
 }
 
-/* Discrete Mamba-2. `projected` is (B, C + E + H): x | B | C, gate, A_log; `convolved` (B, C) is room to work in. */
-void llamba(const float *projected, int64_t projected_row, float *window, int64_t window_row, float *states,
-            int64_t state_row, const float *taps, const float *bias, int64_t num_taps, const float *skip,
-            const float *gate_bias, float *convolved, float *out, int64_t out_row, int64_t rows, int64_t heads,
+/* Discrete Mamba-2. `projected` is (B, C + E + H): x | B | C, gate, A_log; `room` (B, C + E) is room to work in. */
+void llamba(const real *projected, int64_t projected_row, real *window, int64_t window_row, float *states,
+            int64_t state_row, const real *taps, const real *bias, int64_t num_taps, const real *skip,
+            const real *gate_bias, float *room, real *out, int64_t out_row, int64_t rows, int64_t heads,
             int64_t groups, int64_t width, int64_t size)
 {
     int64_t inner = heads * width, channels = inner + 2 * groups * size;
@@ -110,54 +113,59 @@ void llamba(const float *projected, int64_t projected_row, float *window, int64_
     {
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < rows; row++)
-            convolve(projected + row * projected_row, by, window + row * window_row, convolved + row * channels);
+            convolve(projected + row * projected_row, by, window + row * window_row, room + row * (channels + inner));
 #pragma omp for schedule(static)
         for (int64_t task = 0; task < rows * heads; task++) {
             int64_t row = task / heads, head = task % heads, group = head / (heads / groups);
-            const float *x = convolved + row * channels, *b = x + inner + group * size;
-            const float *gate = projected + row * projected_row + channels + head * width;
-            float *y = out + row * out_row + head * width;
+            const float *x = room + row * (channels + inner), *b = x + inner + group * size;
+            const real *gate = projected + row * projected_row + channels + head * width;
+            real *o = out + row * out_row + head * width;
+            float *y = room + row * (channels + inner) + channels + head * width;
             struct token token = {
                 .x = x + head * width,
                 .b = b,
                 .c = b + groups * size,
-                .decay = sigmoid(-projected[row * projected_row + channels + inner + head]),
+                .decay = sigmoid(-wide(projected[row * projected_row + channels + inner + head])),
                 .width = width,
                 .size = size,
             };
             step_state(&token, states + row * state_row + head * width * size, y);
 #pragma omp simd
             for (int64_t p = 0; p < width; p++) {
-                float opened = gate[p] + (gate_bias ? gate_bias[head * width + p] : 0.0f);
-                y[p] = (y[p] + skip[head] * token.x[p]) * silu(opened);
+                float bias = gate_bias ? wide(gate_bias[head * width + p]) : 0.0f;
+                float opened = rounded(silu(rounded(wide(gate[p]) + bias)));
+                o[p] = narrow(rounded(y[p] + wide(skip[head]) * token.x[p]) * opened);
             }
         }
     }
 }
 
 /* Mamba-1 in heads. `projected` is (B, 2 E + 2 X + rank): z | x | B | C | dt, `delta` (B, E) without its bias, `rates`
- * (H, N, P); `room` (B, 3 E) is room to work in. */
-void mamba1(const float *projected, int64_t projected_row, const float *delta, int64_t delta_row, float *window,
-            int64_t window_row, float *states, int64_t state_row, const float *taps, const float *bias,
-            int64_t num_taps, const float *rates, const float *delta_bias, const float *skip, float *room, float *out,
+ * (H, N, P); `room` (B, 4 E + X + H N) is room to work in. */
+void mamba1(const real *projected, int64_t projected_row, const real *delta, int64_t delta_row, real *window,
+            int64_t window_row, float *states, int64_t state_row, const real *taps, const real *bias,
+            int64_t num_taps, const float *rates, const float *delta_bias, const real *skip, float *room, real *out,
             int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
 {
     int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
+    int64_t states_read = shared_b + heads * size; /* B | C */
     struct taps by = {taps, bias, num_taps, inner};
 #pragma omp parallel for schedule(static) if (rows * inner * size > WORTH_THREADS)
     for (int64_t row = 0; row < rows; row++) {
-        const float *z = projected + row * projected_row, *source = z + inner, *b = source + shared, *c = b + shared_b;
-        float *x = room + row * 3 * inner, *convolved = x + inner, *steps = convolved + inner;
+        const real *z = projected + row * projected_row, *source = z + inner;
+        float *convolved = room + row * (4 * inner + states_read), *steps = convolved + inner, *x = steps + inner;
+        float *y = x + inner, *b = y + inner, *c = b + shared_b;
+        real repeated[inner];
         for (int64_t head = 0; head < heads; head++)
-            memcpy(x + head * width, source + head / repeat * width, width * sizeof(float));
-        convolve(x, by, window + row * window_row, convolved);
+            memcpy(repeated + head * width, source + head / repeat * width, width * sizeof(real));
+        convolve(repeated, by, window + row * window_row, convolved);
+        widen(source + shared, states_read, b);
 #pragma omp simd
         for (int64_t e = 0; e < inner; e++) {
-            convolved[e] = silu(convolved[e]);
-            steps[e] = softplus(delta[row * delta_row + e] + delta_bias[e]);
+            convolved[e] = rounded(silu(convolved[e]));
+            steps[e] = softplus(wide(delta[row * delta_row + e]) + delta_bias[e]);
             x[e] = convolved[e] * steps[e];
         }
-        float *y = out + row * out_row;
         for (int64_t head = 0; head < heads; head++) {
             struct token token = {
                 .x = x + head * width,
@@ -170,40 +178,41 @@ void mamba1(const float *projected, int64_t projected_row, const float *delta, i
             };
             step_state(&token, states + row * state_row + head * width * size, y + head * width);
         }
+        real *o = out + row * out_row;
 #pragma omp simd
         for (int64_t e = 0; e < inner; e++)
-            y[e] = (y[e] + skip[e] * convolved[e]) * silu(z[e]);
+            o[e] = narrow((y[e] + wide(skip[e]) * convolved[e]) * silu(wide(z[e])));
     }
 }
 
 /* The hybrids' Mamba-2. `projected` is (B, E + C + H): z | x | B | C | dt, with C = 2 X + E convolved channels;
- * `room` (B, C + E) is room to work in. */
-void mamba2(const float *projected, int64_t projected_row, float *window, int64_t window_row, float *states,
-            int64_t state_row, const float *taps, const float *bias, int64_t num_taps, const float *rates,
-            const float *dt_bias, const float *skip, const float *norm, float epsilon, float *room, float *out,
+ * `room` (B, C + 2 E) is room to work in. */
+void mamba2(const real *projected, int64_t projected_row, real *window, int64_t window_row, float *states,
+            int64_t state_row, const real *taps, const real *bias, int64_t num_taps, const float *rates,
+            const float *dt_bias, const real *skip, const real *norm, float epsilon, float *room, real *out,
             int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
 {
     int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
-    int64_t channels = shared + shared_b + heads * size;
+    int64_t channels = shared + shared_b + heads * size, room_row = channels + 2 * inner;
     struct taps by = {taps, bias, num_taps, channels};
 #pragma omp parallel if (rows * inner * size > WORTH_THREADS)
     {
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < rows; row++) {
-            float *convolved = room + row * (channels + inner);
+            float *convolved = room + row * room_row;
             convolve(projected + row * projected_row + inner, by, window + row * window_row, convolved);
 #pragma omp simd
             for (int64_t c = 0; c < channels; c++)
-                convolved[c] = silu(convolved[c]);
+                convolved[c] = rounded(silu(convolved[c]));
         }
 #pragma omp for schedule(static)
         for (int64_t task = 0; task < rows * heads; task++) {
             int64_t row = task / heads, head = task % heads;
-            const float *z = projected + row * projected_row + head * width;
-            const float *convolved = room + row * (channels + inner), *x = convolved + head / repeat * width;
-            float *scaled = room + row * (channels + inner) + channels + head * width;
-            float *y = out + row * out_row + head * width, sum = 0.0f;
-            float dt = softplus(projected[row * projected_row + inner + channels + head] + dt_bias[head]);
+            const real *z = projected + row * projected_row + head * width;
+            const float *convolved = room + row * room_row, *x = convolved + head / repeat * width;
+            float *scaled = room + row * room_row + channels + head * width, *y = scaled + inner, sum = 0.0f;
+            real *o = out + row * out_row + head * width;
+            float dt = softplus(wide(projected[row * projected_row + inner + channels + head]) + dt_bias[head]);
             for (int64_t p = 0; p < width; p++)
                 scaled[p] = x[p] * dt;
             struct token token = {
@@ -217,12 +226,12 @@ void mamba2(const float *projected, int64_t projected_row, float *window, int64_
             step_state(&token, states + row * state_row + head * width * size, y);
 #pragma omp simd reduction(+ : sum)
             for (int64_t p = 0; p < width; p++) {
-                y[p] = (y[p] + skip[head] * x[p]) * silu(z[p]);
+                y[p] = (y[p] + wide(skip[head]) * x[p]) * silu(wide(z[p]));
                 sum += y[p] * y[p];
             }
             float scale = 1.0f / sqrtf(sum / width + epsilon);
             for (int64_t p = 0; p < width; p++)
-                y[p] *= scale * norm[head * width + p];
+                o[p] = narrow(y[p] * scale * wide(norm[head * width + p]));
         }
     }
 }

@@ -6,6 +6,13 @@
 
 #define LANES 8
 
+/* Lanes of two vectors by number, the second one's counted from 8. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (integers){__VA_ARGS__})
+#endif
+
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t integers __attribute__((vector_size(LANES * sizeof(int32_t))));
 
@@ -32,14 +39,14 @@ INLINE vector sums_of(const vector x[LANES])
     vector two[4], four[2];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
-        two[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
-                 __builtin_shufflevector(x[2 * i], x[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+        two[i] = SHUFFLED(x[2 * i], x[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
+                 SHUFFLED(x[2 * i], x[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++)
-        four[i] = __builtin_shufflevector(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
-                  __builtin_shufflevector(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-    return __builtin_shufflevector(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) +
-           __builtin_shufflevector(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+        four[i] = SHUFFLED(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+                  SHUFFLED(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    return SHUFFLED(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+           SHUFFLED(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 INLINE float sum_of(vector x)
