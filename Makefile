@@ -30,6 +30,8 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/generate.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/step_parts.py
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/grading.py
 

@@ -4,7 +4,7 @@ Random models of about 5 million parameters decode a batch, each sequence with a
 around every product, attention and recurrence. Medians over the steps; "rest" is norms, rotations, activations,
 drawing, and the Python in between. Native recurrences include convolutions and gates, the modules' own do not. "floor"
 is the share of a step that its floor is (docs/timing.md): products at the rate of large matrices, and keys, values and
-states at the bandwidth of memory.
+states at the bandwidth of memory, the higher of those measured just before and after.
 Usage: python benchmarks/step_parts.py [--families llama,llamba,mamba_in_llama] [--batches 16,64,256]
        [--prompt-tokens 128] [--steps 64] [--kernels auto] [--json]
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from generate import SIZES
+from generate import SIZES, better
 from overhead import Stopwatch
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +26,6 @@ from rich.table import Table
 from timetrial.clock import MonotonicClock
 from timetrial.floor import decode_cost
 from timetrial.protocol import Sampling
-from timetrial.rates import MachineRates
 from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.batch import Batch
 from timetrial_plugins.engine.random_weights import build_random
@@ -54,7 +53,7 @@ def watched_parts() -> dict[str, Stopwatch]:
     return watches
 
 
-def measure(watches: dict[str, Stopwatch], rates: MachineRates, arguments: argparse.Namespace) -> Iterator[Any]:
+def measure(watches: dict[str, Stopwatch], arguments: argparse.Namespace) -> Iterator[Any]:
     """Yield a row for each family and batch."""
     options = options_of(arguments)
     for family in arguments.families.split(","):
@@ -66,8 +65,10 @@ def measure(watches: dict[str, Stopwatch], rates: MachineRates, arguments: argpa
             decode = model._batch(sampler, batch, length + arguments.steps + 1, shares_prompts=False)
             decode.admit(decode.prefill([token % VOCABULARY for token in range(length)]), range(batch))
             decode.advance()  # warms up
+            before = measure_rates(options, MonotonicClock())
             steps = [timed_step(decode, watches) for _ in range(arguments.steps)]
             medians = {part: statistics.median(step[part] for step in steps) for part in ("step", *PARTS)}
+            rates = better(before, measure_rates(options, MonotonicClock()))
             floor_s = decode_cost(model, batch, length + 1, arguments.steps, rates).floor_s
             assert floor_s is not None
             rest = medians["step"] - sum(medians[part] for part in PARTS)
@@ -103,8 +104,7 @@ def main() -> None:
     parser.add_argument("--kernels", default="auto", help="auto, native or eager")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rates = measure_rates(options_of(arguments), MonotonicClock())
-    rows, threads = list(measure(watched_parts(), rates, arguments)), torch.get_num_threads()
+    rows, threads = list(measure(watched_parts(), arguments)), torch.get_num_threads()
     if arguments.json:
         print(json.dumps({"arguments": vars(arguments), "threads": threads, "rows": rows}))
         return

@@ -30,10 +30,11 @@ struct group {
     int64_t sharers, width;
 };
 
+/* Have numbers brought into the second cache: the first has too few places for lines that are on their way. */
 INLINE void fetch(const real *from, int64_t count)
 {
     for (int64_t i = 0; i < count; i += 64 / (int64_t)sizeof(real))
-        __builtin_prefetch(from + i);
+        __builtin_prefetch(from + i, 0, 2);
 }
 
 /* Return numbers as floats: themselves, or copies in `room`. */
