@@ -20,13 +20,17 @@ _ROWS_HINT = 64  # the batch the layout is chosen for; it serves all others too
 
 
 class RowProduct(Protocol):
-    """The map of a weight (E, D) for one row, from a copy of its own."""
+    """The map of a weight (E, D) for few rows, from a copy of its own."""
+
+    @property
+    def most_rows(self) -> int:
+        """Of an input: with more, packed weights are faster."""
 
     @property
     def num_inputs(self) -> int:
         """D."""
 
-    def __call__(self, x: Tensor) -> Tensor:  # (D,) -> (E,)
+    def __call__(self, x: Tensor) -> Tensor:  # (B, D) -> (B, E)
         """Return the product."""
 
 
@@ -72,10 +76,10 @@ class JointLinear:
             outputs = self._unpacked(x)
         else:
             tiles, single, bias = self._packed
-            if single is None or x.numel() != single.num_inputs:
+            if single is None or x.numel() > single.most_rows * single.num_inputs:
                 return _product(x, onto, tiles, bias)
-            row = single(x.reshape(-1))
-            outputs = (row if bias is None else row.add_(bias)).view(*x.shape[:-1], -1)
+            rows = single(x.reshape(-1, single.num_inputs))
+            outputs = (rows if bias is None else rows.add_(bias)).view(*x.shape[:-1], -1)
         return outputs if onto is None else onto.add_(outputs)
 
     def _unpacked(self, x: Tensor) -> Tensor:
@@ -103,7 +107,7 @@ class JointLinear:
     def pack(self, row_products: RowProducts = SingleRow) -> bool:
         """Copy the weights as they are now into the packed layouts, if there are some for them; return whether.
 
-        Single rows in float32 are multiplied by what `row_products` makes.
+        Few rows in float32 are multiplied by what `row_products` makes.
         """
         weight = torch.cat([one.weight.detach() for one in self._maps])[: self._rows]
         if not can_pack(weight):

@@ -15,6 +15,8 @@ from torch.nn import functional
 class SingleRow:
     """The map of a weight (E, D), from a copy laid out for the threads there are when it is made."""
 
+    most_rows = 1
+
     def __init__(self, weight: Tensor) -> None:
         self._num_outputs, self.num_inputs = weight.shape
         threads = torch.get_num_threads()
@@ -24,9 +26,9 @@ class SingleRow:
             missing = -self._num_outputs % threads
             self._copy = functional.pad(weight, (0, 0, 0, missing)).view(threads, -1, self.num_inputs)  # (n, E/n, D)
 
-    def __call__(self, x: Tensor) -> Tensor:  # (D,) -> (E,)
+    def __call__(self, x: Tensor) -> Tensor:  # (1, D) -> (1, E)
         """Return the product."""
         if self._copy.dim() == 2:
-            return torch.mv(self._copy.t(), x)
+            return torch.mv(self._copy.t(), x[0])[None]
         blocks = torch.bmm(x.expand(len(self._copy), 1, -1), self._copy.transpose(1, 2))  # (n, 1, E/n)
-        return blocks.view(-1)[: self._num_outputs]
+        return blocks.view(1, -1)[:, : self._num_outputs]

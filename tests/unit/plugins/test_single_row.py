@@ -29,14 +29,18 @@ def threads(request):
 @pytest.mark.parametrize("inputs", [64, 61, 5])
 def test_it_is_the_product_whatever_the_number_of_threads(row_products, threads, inputs, outputs):
     generator = torch.Generator().manual_seed(outputs)
-    weight, x = torch.randn(outputs, inputs, generator=generator), torch.randn(inputs, generator=generator)
-    result = row_products(weight)(x)
-    assert result.shape == (outputs,)
-    torch.testing.assert_close(result.double(), weight.double() @ x.double(), rtol=1e-5, atol=1e-4)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    product = row_products(weight)
+    for rows in {1, 2, 5, product.most_rows}:
+        if rows <= product.most_rows:
+            x = torch.randn(rows, 2 * inputs, generator=generator)[:, :inputs]  # rows may lie apart
+            result = product(x)
+            assert result.shape == (rows, outputs)
+            torch.testing.assert_close(result.double(), x.double() @ weight.double().T, rtol=1e-5, atol=1e-4)
 
 
 def test_it_stays_right_when_the_number_of_threads_changes_afterwards(row_products, threads):
-    weight, x = torch.randn(10, 8), torch.randn(8)
+    weight, x = torch.randn(10, 8), torch.randn(1, 8)
     single = row_products(weight)
     torch.set_num_threads(4)
-    torch.testing.assert_close(single(x), weight @ x)
+    torch.testing.assert_close(single(x), x @ weight.T)

@@ -19,7 +19,7 @@ _PARAMETERS = {
     "mamba1": "pi pi pi pi ppi p p p p pi iiiii",
     "mamba2": "pi pi pi ppi p p p p f p pi iiiii",
     "draw": "pi pp f pp p ii",
-    "row_product": "p p p ii",
+    "row_product": "pi p pi iii",
 }
 """Of each function: a pointer, a whole number or a float; spaces mean nothing."""
 

@@ -29,6 +29,8 @@ from timetrial_plugins.ops.step_ops import (
 
 _TOKENS_TOGETHER = 256  # TILE of drawing.c
 
+MOST_ROWS = 16  # of what is multiplied by `NativeRow`
+
 DTYPES: Mapping[torch.dtype, Sequence[str]] = {torch.float32: (), torch.bfloat16: ("BFLOAT16",)}
 """The types there are kernels for, and what is defined where their sources are compiled."""
 
@@ -200,17 +202,22 @@ class NativeKernels:
 
 
 class NativeRow:
-    """A matrix whose product with one row reads every weight once, on all threads."""
+    """A matrix whose product with few rows reads every weight once, on all threads."""
+
+    most_rows = MOST_ROWS
 
     def __init__(self, function: Function, weight: Tensor) -> None:
         self._function, self._weight = function, weight
         self._num_outputs, self.num_inputs = weight.shape
 
-    def __call__(self, x: Tensor) -> Tensor:  # (D,) -> (E,)
+    def __call__(self, x: Tensor) -> Tensor:  # (B, D) -> (B, E)
         """Return the product."""
-        assert x.dtype == torch.float32 and x.is_contiguous(), "expected a row in float32"
-        out = x.new_empty(self._num_outputs)
-        self._function(x.data_ptr(), self._weight.data_ptr(), out.data_ptr(), self._num_outputs, self.num_inputs)
+        assert x.dtype == torch.float32 and x.stride(1) == 1, "expected rows in float32"
+        out = x.new_empty(len(x), self._num_outputs)
+        self._function(
+            x.data_ptr(), x.stride(0), self._weight.data_ptr(), out.data_ptr(), self._num_outputs,
+            len(x), self._num_outputs, self.num_inputs,
+        )  # fmt: skip
         return out
 
 
