@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,19 +49,36 @@ SHAPES = {
     "hybrid with mamba-1": ("mamba_in_llama", LLAMA | {"mamba_config": MAMBA1}),
     "hybrid with mamba-2": ("mamba_in_llama", LLAMA | {"mamba_config": MAMBA2}),
 }
+Expected = Callable[[Sequence[int], int], list[int]]
 SAMPLING = Sampling(temperature=1.0)
 PROMPTS = ([5, 9, 2, 44, 17, 8, 30], [1, 2, 3], [60, 0, 7, 7, 21], [3, 3, 41])
 LONG_PROMPT = [(7 * index + 3) % 61 for index in range(120)]
 NEW_TOKENS = 20
 
 
-@pytest.fixture(params=SHAPES)
-def module(request: pytest.FixtureRequest) -> CausalModule[Any]:  # Any: each family's own state
-    family, config = SHAPES[request.param]
+def build(shape: str) -> CausalModule[Any]:  # Any: each family's own state
+    family, config = SHAPES[shape]
     made: Any = BUILDERS[family](config)  # Any: not every module can be initialised
     made.initialise(torch.Generator().manual_seed(0), std=0.3)
     assert isinstance(made, CausalModule)
     return made.eval()
+
+
+@pytest.fixture(params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def module(shape: str) -> CausalModule[Any]:
+    return build(shape)
+
+
+@pytest.fixture
+def expected(shape: str) -> Expected:
+    """Return a function from a prompt and a stream to what whole sequences say is drawn."""
+    return lambda prompt, stream: whole_sequence_draws(shape, tuple(prompt), stream)
 
 
 @pytest.fixture(params=["own", "native"])
@@ -79,14 +97,18 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Batch]:
     return start
 
 
-def expected(module: CausalModule[Any], prompt: Sequence[int], stream: int) -> list[int]:
-    """Draw from the logits of the whole sequence, read anew for every token, from the parameters themselves."""
-    tokens, sampler = list(prompt), Sampler(SAMPLING)
-    with torch.no_grad():  # in inference mode packed weights would serve whole sequences too
+@functools.cache  # many tests ask for the same
+def whole_sequence_draws(shape: str, prompt: tuple[int, ...], stream: int) -> list[int]:
+    """Draw from the logits of the whole sequence, read anew for every token by a module that nobody has packed."""
+    tokens, sampler, module = list(prompt), Sampler(SAMPLING), untouched(shape)
+    with torch.no_grad():
         for position in range(NEW_TOKENS):
             logits = module.logits(torch.tensor([tokens]))[:, -1]
             tokens.append(int(sampler.draw(logits, torch.tensor([stream]), torch.tensor([position]))))
     return tokens[len(prompt) :]
+
+
+untouched = functools.cache(build)
 
 
 def decoded(batch: Batch, prompt: Sequence[int], streams: Sequence[int]) -> dict[int, list[int]]:
@@ -99,7 +121,12 @@ def decoded(batch: Batch, prompt: Sequence[int], streams: Sequence[int]) -> dict
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
 def test_draws_are_those_of_the_whole_sequence(
-    module: CausalModule[Any], start: Callable[..., Batch], is_packed: bool, shares_prompts: bool, size: int
+    module: CausalModule[Any],
+    start: Callable[..., Batch],
+    is_packed: bool,
+    shares_prompts: bool,
+    size: int,
+    expected: Expected,
 ) -> None:
     if is_packed:
         module.keep()
@@ -107,12 +134,12 @@ def test_draws_are_those_of_the_whole_sequence(
     streams = list(range(100, 100 + size))
     completions = decoded(start(module, size, 64, shares_prompts=shares_prompts), PROMPTS[0], streams)
     for stream in streams[::9]:
-        assert completions[stream] == expected(module, PROMPTS[0], stream)
+        assert completions[stream] == expected(PROMPTS[0], stream)
     assert len({tuple(tokens) for tokens in completions.values()}) == size
 
 
 def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
-    module: CausalModule[Any], start: Callable[..., Batch]
+    module: CausalModule[Any], start: Callable[..., Batch], expected: Expected
 ) -> None:
     assert module.pack()
     batch = start(module, 24, 64, shares_prompts=True)
@@ -148,13 +175,13 @@ def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
     admit(1, *range(60, 70))
     advance(3)
     for (prompt, stream), tokens in drawn.items():
-        assert tokens == expected(module, PROMPTS[prompt], stream)[: len(tokens)]
+        assert tokens == expected(PROMPTS[prompt], stream)[: len(tokens)]
     assert len(drawn) == 38
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
 def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
-    module: CausalModule[Any], shares_prompts: bool, monkeypatch: pytest.MonkeyPatch
+    module: CausalModule[Any], shares_prompts: bool, monkeypatch: pytest.MonkeyPatch, expected: Expected
 ) -> None:
     monkeypatch.setattr("timetrial_plugins.models.attention_state._LEAST_SAVED_BYTES", 1)
     assert module.pack()
@@ -179,13 +206,13 @@ def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
     if isinstance(batch._state, AttentionState):
         assert len(batch._state.caches()[0].segments) > 1
     for stream, tokens in drawn.items():
-        assert tokens == expected(module, PROMPTS[0], stream)[: len(tokens)]
+        assert tokens == expected(PROMPTS[0], stream)[: len(tokens)]
     assert len(drawn) == 41
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
 def test_rows_that_grow_past_one_another_leave_no_trace(
-    module: CausalModule[Any], start: Callable[..., Batch], shares_prompts: bool
+    module: CausalModule[Any], start: Callable[..., Batch], shares_prompts: bool, expected: Expected
 ) -> None:
     module.keep()
     assert module.pack()
@@ -193,14 +220,14 @@ def test_rows_that_grow_past_one_another_leave_no_trace(
     batch.admit(batch.prefill(PROMPTS[1]), [7])
     batch.admit(batch.prefill(LONG_PROMPT), range(20, 29))
     drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1).tolist()
-    assert drawn[0] == expected(module, PROMPTS[1], 7) and drawn[9] == expected(module, LONG_PROMPT, 28)
+    assert drawn[0] == expected(PROMPTS[1], 7) and drawn[9] == expected(LONG_PROMPT, 28)
     for _ in range(130):
         batch.advance()
     if isinstance(batch, DecodeBatch) and isinstance(batch._state, AttentionState):
         assert 128 < batch._state.buffers["keys"].shape[3] <= 400
 
 
-def test_prompts_of_one_length_are_read_together_as_if_alone(module: CausalModule[Any]) -> None:
+def test_prompts_of_one_length_are_read_together_as_if_alone(module: CausalModule[Any], expected: Expected) -> None:
     module.keep()
     assert module.pack()
     batch = DecodeBatch(module, Sampler(SAMPLING), 20, 64, shares_prompts=True)
@@ -208,7 +235,7 @@ def test_prompts_of_one_length_are_read_together_as_if_alone(module: CausalModul
     batch.admit(second, range(10))
     batch.admit(first, range(30, 33))
     drawn = torch.stack([batch.advance() for _ in range(NEW_TOKENS)], dim=1).tolist()
-    assert drawn[4] == expected(module, PROMPTS[3], 4) and drawn[11] == expected(module, PROMPTS[1], 31)
+    assert drawn[4] == expected(PROMPTS[3], 4) and drawn[11] == expected(PROMPTS[1], 31)
 
 
 def test_rows_saved_with_grown_buffers_go_on_where_they_were(module: CausalModule[Any]) -> None:
@@ -231,22 +258,20 @@ def test_compiled_steps_draw_the_same_and_are_compiled_once_for_all_positions_an
     from torch._dynamo.utils import counters
 
     for shape in ("llamba", "hybrid with mamba-1", "hybrid with mamba-2"):
-        family, config = SHAPES[shape]
-        module: Any = BUILDERS[family](config)
-        module.initialise(torch.Generator().manual_seed(0), std=0.3)
+        module = build(shape)
         module.keep()
         (name,) = module.compile_steps()
         assert name.endswith("step_in_place") and module.pack()
         counters.clear()
-        batch = DecodeBatch(module.eval(), Sampler(SAMPLING), 12, 64)
+        batch = DecodeBatch(module, Sampler(SAMPLING), 12, 64)
         batch.admit(batch.prefill(PROMPTS[0]), range(7))
         drawn = [batch.advance()]
         num_graphs = counters["stats"]["unique_graphs"]
         drawn += [batch.advance() for _ in range(NEW_TOKENS - 1)]
         batch.admit(batch.prefill(PROMPTS[2]), range(20, 25))
         late = [batch.advance() for _ in range(3)]
-        assert torch.stack(drawn, dim=1)[5].tolist() == expected(module, PROMPTS[0], 5)
-        assert torch.stack(late, dim=1)[11].tolist() == expected(module, PROMPTS[2], 24)[:3]
+        assert torch.stack(drawn, dim=1)[5].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[0]), 5)
+        assert torch.stack(late, dim=1)[11].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[2]), 24)[:3]
         assert num_graphs >= 1 and counters["stats"]["unique_graphs"] == num_graphs
 
 
