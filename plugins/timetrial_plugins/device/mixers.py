@@ -77,13 +77,8 @@ class LlambaMixer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LlambaReplayMixer:
+class LlambaReplayMixer(LlambaMixer):
     """Discrete Mamba-2 with a state that is written every L steps."""
-
-    layer: int
-    weights: LlambaWeights
-    joint_in: JointLinear
-    joint_out: JointLinear
 
     def step(self, normed: Tensor, rows: RowsInUse, ops: StepOps) -> Tensor:
         """Read one token per row."""

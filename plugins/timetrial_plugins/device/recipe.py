@@ -115,7 +115,7 @@ def check_interval(module: CausalModule[Any], interval: int) -> None:  # Any: ea
         )
 
 
-def _recipe_of_llamba(module: llamba.Llamba, mixer: type[LlambaMixer] | type[LlambaReplayMixer]) -> Recipe:
+def _recipe_of_llamba(module: llamba.Llamba, mixer: type[LlambaMixer]) -> Recipe:
     backbone = module.backbone
     return Recipe(
         embedding=backbone.embedding.weight.detach(),

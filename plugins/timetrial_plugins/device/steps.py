@@ -69,7 +69,7 @@ class DeviceSteps:
 
     @property
     def row_products(self) -> RowProducts:
-        """Makes the products of packed weights with single rows."""
+        """Makes the products of packed weights with few rows."""
         return self._active.row_products
 
     def start(self, sampler: Sampler, rows: int, capacity: int, *, shares_prompts: bool = False) -> DeviceBatch:

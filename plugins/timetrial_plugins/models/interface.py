@@ -181,7 +181,7 @@ class CausalModule(nn.Module, ABC, Generic[State]):
         """Copy the weights into the layout in which steps multiply fastest, if there is one; return whether.
 
         To be called again when weights change: steps use the copy, and so does everything in inference mode.
-        `row_products` makes what multiplies single rows.
+        `row_products` makes what multiplies few rows.
         """
         return all([joint.pack(row_products) for joint in self._aids() if isinstance(joint, JointLinear)])
 

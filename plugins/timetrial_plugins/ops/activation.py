@@ -33,7 +33,7 @@ class ActiveOps:
     measurements: Sequence[Measurement]
     """Of the operations that another library has as well."""
     row_products: RowProducts = SingleRow
-    """Makes the products of packed weights with single rows."""
+    """Makes the products of packed weights with few rows."""
 
     @property
     def summary(self) -> str:

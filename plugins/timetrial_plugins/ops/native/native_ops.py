@@ -78,7 +78,7 @@ class NativeKernels:
             )
 
     def row_products(self, weight: Tensor) -> NativeRow:
-        """Return the map of a weight (E, D) in float32 for single rows, which keeps the weight as it is."""
+        """Return the map of a weight (E, D) in float32 for few rows, which keeps the weight as it is."""
         return NativeRow(self._row_product, weight.contiguous())
 
     def add_norm(self, hidden: Tensor, added: Tensor | None, weights: NormWeights, out: Tensor | None = None) -> Tensor:

@@ -132,7 +132,9 @@ def test_a_model_is_timed_on_prepared_steps_and_says_how(model, monkeypatch):
     times = model.decode_timing(3, 5, 4, clock=clock, seed=0)
     assert times.decode_s > 0
     assert recorded_before_timing == [recorded_before_timing[0]] * 3 and recorded_before_timing[0] >= 2
-    assert model._kernels().startswith("triton, cuda graphs")
+    assert model._steps.kernels == "triton, cuda graphs"
+    packed = ", weights packed by onednn" if model._is_packed else ""
+    assert model._kernels() == f"triton, cuda graphs{packed}"
 
 
 @pytest.mark.parametrize("shares_prompts", [False, True])

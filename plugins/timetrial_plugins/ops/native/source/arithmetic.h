@@ -51,19 +51,18 @@ INLINE real narrow(float x) { return x; }
 
 INLINE float rounded(float x) { return wide(narrow(x)); }
 
+/* exp of a number, or of a vector of them, from -log(2) / 2 to log(2) / 2; coefficients: Cephes, expf. */
+#define EXP_POLYNOMIAL(r)                                                                                              \
+    (((((((1.9875691500e-4f * (r) + 1.3981999507e-3f) * (r) + 8.3334519073e-3f) * (r) + 4.1665795894e-2f) * (r) +      \
+        1.6666665459e-1f) * (r) + 5.0000001201e-1f) * (r)) * (r) + (r) + 1.0f)
+
 INLINE float exp_of(float x)
 {
     float held = x > 88.0f ? 88.0f : x;
     held = held < -88.0f ? -88.0f : held; /* n is then -127, and 2^n 0 */
     float n = rintf(held * 1.44269504f);
     float r = (held - n * 0.693359375f) + n * 2.12194440e-4f; /* log 2 in two parts, so that no digit is lost */
-    float p = 1.9875691500e-4f; /* coefficients: Cephes, expf */
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    float p = EXP_POLYNOMIAL(r);
     int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
     float scale;
     memcpy(&scale, &bits, sizeof scale);

@@ -72,14 +72,7 @@ INLINE vector exp_of_all(vector x)
     vector shifted = held * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is left of the point are the last bits */
     vector n = shifted - 12582912.0f;
     vector r = (held - n * 0.693359375f) + n * 2.12194440e-4f;
-    vector p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    return p * (vector)(((integers)shifted - 0x4B400000 + 127) << 23);
+    return EXP_POLYNOMIAL(r) * (vector)(((integers)shifted - 0x4B400000 + 127) << 23);
 }
 
 #endif
