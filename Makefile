@@ -7,6 +7,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Tests are many and small: a process a core, a thread a process. A file's tests share what is made once for them.
 PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
 
+# Two processes, then the slow tests and the commands that tests start, need what Python compiles: let it keep that.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-slow lint format bench bench-gpu docs clean
 
 demo: $(VENV)/.installed
@@ -31,6 +34,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/estimators.py
 	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/products.py
 	$(BIN)/python benchmarks/step_parts.py
 	$(BIN)/python benchmarks/step_time.py
 	$(BIN)/python benchmarks/grading.py

@@ -25,7 +25,7 @@ import timetrial
 from timetrial.clock import MonotonicClock
 from timetrial.stages.sample import SampleJob
 from timetrial_plugins.device.batch import DeviceBatch
-from timetrial_plugins.device.step import DeviceStep
+from timetrial_plugins.device.native_runner import NativeRunner
 from timetrial_plugins.engine.batch import DecodeBatch
 from timetrial_plugins.models.llama import Llama
 from timetrial_plugins.models.llamba import Llamba
@@ -58,7 +58,7 @@ def watched_models() -> Stopwatch:
     for family in (Llama, Llamba, MambaInLlama):
         watch.watch(family, "prefill")
         watch.watch(family, "step")
-    watch.watch(DeviceStep, "read")
+    watch.watch(NativeRunner, "read")
     return watch
 
 

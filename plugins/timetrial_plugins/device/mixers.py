@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from timetrial_plugins.device.memory import RowsInUse
 from timetrial_plugins.models.joint import JointLinear
@@ -97,7 +96,8 @@ class Mamba1Mixer:
     layer: int
     weights: Mamba1Weights
     joint_in: JointLinear
-    delta_weight: Tensor  # (E, rank) of dt_proj
+    joint_delta: JointLinear  # dt_proj without its bias
+    rank: int  # of dt_proj
     joint_out: JointLinear
 
     def step(self, normed: Tensor, rows: RowsInUse, ops: StepOps) -> Tensor:
@@ -108,7 +108,7 @@ class Mamba1Mixer:
     def operation(self, normed: Tensor, rows: RowsInUse) -> tuple[str, Arguments]:
         """Return what a step calls."""
         projected = self.joint_in(normed)
-        delta = functional.linear(projected[:, -self.delta_weight.shape[1] :], self.delta_weight)
+        delta = self.joint_delta(projected[:, -self.rank :])
         return "mamba1", (projected, delta, self.weights, rows.memories[self.layer])
 
 

@@ -163,7 +163,8 @@ def _mamba(mixer: mamba_mixer.MambaMixer, layer: int) -> Mamba1Mixer | Mamba2Mix
             layer=layer,
             weights=_mamba1_weights(mixer),
             joint_in=mixer.joint_in,
-            delta_weight=mixer.dt_proj.weight.detach(),
+            joint_delta=mixer.joint_delta,
+            rank=mixer.dt_proj.in_features,
             joint_out=mixer.joint_out,
         )
     assert isinstance(mixer, mamba_mixer.Mamba2Mixer), f"{type(mixer).__name__} has no step on a device"

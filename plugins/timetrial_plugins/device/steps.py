@@ -14,17 +14,18 @@ from timetrial.clock import MonotonicClock
 from timetrial.error import UsageError
 from timetrial.protocol import Sampling
 from timetrial_plugins.device.batch import DeviceBatch
+from timetrial_plugins.device.native_runner import NativeRunner
 from timetrial_plugins.device.recipe import Recipe, recipe_of, replay_recipe
 from timetrial_plugins.device.replay_memory import new_memory
 from timetrial_plugins.device.step import DeviceStep, drawing
 from timetrial_plugins.engine import placement
 from timetrial_plugins.engine.batch import LEAST_SHARERS
-from timetrial_plugins.engine.graph import Bucket, Buckets, CudaRecorder, GraphRunner, PlainRunner, Recorder, Runner
+from timetrial_plugins.engine.graph import Bucket, Buckets, CudaRecorder, GraphRunner, Recorder, Runner
 from timetrial_plugins.engine.graph_timing import GraphStopwatch
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.engine.step_plan import StepPlan, implementations_on
 from timetrial_plugins.models.interface import CausalModule
-from timetrial_plugins.models.joint import RowProducts
+from timetrial_plugins.models.joint import Products
 from timetrial_plugins.ops.activation import ActiveOps, activate
 from timetrial_plugins.ops.native.build import BuildError
 from timetrial_plugins.ops.native.native_ops import NativeKernels, native_kernels
@@ -42,35 +43,35 @@ class DeviceSteps:
         module: CausalModule[Any],
         recipe: Recipe,
         active: ActiveOps,
-        new_recorder: Callable[[], Recorder] | None,
+        how: Callable[[], Recorder] | NativeKernels,
         reasons: Sequence[str] = (),
     ) -> None:
-        """Step through `recipe`, which is the module's, by the active operations, in what recorders record.
+        """Step through `recipe`, which is the module's, by the active operations.
 
-        None: there is nothing to gain by recording, as on a CPU.
+        They are recorded by recorders that `how` makes, or by the native kernels whose operations they are.
 
         `reasons` say why these operations are not the best there could be.
         """
         self._reasons = reasons
         self._module, self._recipe, self._active = module, recipe, active
-        self._new_recorder = new_recorder
+        self._how = how
         self.problem: str | None = None
         """Why steps are not recorded; None: they are."""
 
     @property
     def kernels(self) -> str:
         """How steps run, in a few words."""
-        if self._new_recorder is None:
-            return self._active.summary
+        if isinstance(self._how, NativeKernels):
+            return self._active.summary if self.problem is None else f"{self._active.summary} ({self.problem})"
         how = "cuda graphs" if self.problem is None else f"eager ({self.problem})"
         interval = self._recipe.state_interval
         words = [self._active.summary, how, *([f"states written every {interval} steps"] if interval > 1 else [])]
         return ", ".join(words) + (f" ({'; '.join(self._reasons)})" if self._reasons else "")
 
     @property
-    def row_products(self) -> RowProducts:
-        """Makes the products of packed weights with few rows."""
-        return self._active.row_products
+    def products(self) -> Products | None:
+        """What multiplies by weights that may be copied; None for what PyTorch has."""
+        return self._how.product if isinstance(self._how, NativeKernels) else None
 
     def start(self, sampler: Sampler, rows: int, capacity: int, *, shares_prompts: bool = False) -> DeviceBatch:
         """Return a batch of up to `rows` rows of `capacity` tokens, prompt and completion together."""
@@ -86,9 +87,9 @@ class DeviceSteps:
         self.start(Sampler(Sampling(temperature=1.0)), 1, 1).prepare(1, 0, 1)
 
     def _runner(self, step: DeviceStep, rows: int, slots: int) -> Runner:
-        if self._new_recorder is None:
-            return PlainRunner(step, slots)
-        recorder = self._new_recorder() if self.problem is None else None
+        if isinstance(self._how, NativeKernels):
+            return NativeRunner(step, self._how, Bucket(rows, slots), self._note)
+        recorder = self._how() if self.problem is None else None
         return GraphRunner(step, Buckets.up_to(rows, slots), recorder, self.problem, self._note)
 
     def _note(self, problem: str) -> None:
@@ -166,8 +167,8 @@ def begin_native(
         kernels = new_kernels(recipe.embedding.dtype)
     except BuildError as cause:
         return _without_steps(plan, [f"no native kernels: {cause}"])
-    active = ActiveOps(ops=kernels.ops, default="native", measurements=(), row_products=kernels.row_products)
-    return Begun(DeviceSteps(module, recipe, active, None), ())
+    active = ActiveOps(ops=kernels.ops, default="native", measurements=())
+    return Begun(DeviceSteps(module, recipe, active, kernels), ())
 
 
 def begin_on_device(module: CausalModule[Any], plan: StepPlan, device: torch.device) -> Begun:

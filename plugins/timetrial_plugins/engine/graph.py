@@ -91,21 +91,6 @@ class Runner(Protocol):
         """Do once what such steps need; they may be run for it."""
 
 
-class PlainRunner:
-    """Runs steps as they come, for exactly the rows there are; attention reads each row as far as it goes."""
-
-    def __init__(self, step: Step, slots: int) -> None:
-        """Run `step` on rows of up to `slots` slots."""
-        self._step, self._slots = step, slots
-
-    def run(self, rows: int, slots: int) -> None:
-        """Run one step."""
-        self._step(Bucket(rows, self._slots))
-
-    def prepare(self, rows: int, slots: int) -> None:
-        """Do nothing: there is nothing to prepare."""
-
-
 class GraphRunner:
     """Runs steps, recorded where possible; rows that fill up a bucket are idle and read and write memory of no use."""
 

@@ -28,7 +28,7 @@ from timetrial_plugins.engine.sampler import Sampler, stream_seed
 from timetrial_plugins.engine.step_plan import OWN_STEPS, StepPlan
 from timetrial_plugins.engine.stop import StopStrings
 from timetrial_plugins.models.interface import CausalModule
-from timetrial_plugins.models.single_row import SingleRow
+from timetrial_plugins.models.packed import PackedProduct, can_pack
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_registry.digest import checkpoint_digest, tokenizer_digest
 
@@ -82,9 +82,7 @@ class EngineModel:
         begun = begin(self._module, checkpoint.plan, self._device) if not checkpoint.plan.is_own else None
         self._steps = begun and begun.steps
         self._reasons = checkpoint.plan.reasons if begun is None else begun.reasons
-        is_small = self._module.footprint.weight_bytes <= _MOST_PACKED_BYTES
-        row_products = SingleRow if self._steps is None else self._steps.row_products
-        self._is_packed = is_small and self._module.pack(row_products)
+        self._packing = self._pack()
 
     @property
     def tokenizer(self) -> ChatTokenizer:
@@ -143,7 +141,19 @@ class EngineModel:
         return f"{whole} ({'; '.join(self._reasons)})" if self._reasons else whole
 
     def _packed(self, kind: str) -> str:
-        return f"{kind}, weights packed by onednn" if self._is_packed else kind
+        return ", ".join([kind, *([self._packing] if self._packing else [])])
+
+    def _pack(self) -> str | None:
+        """Copy small weights into the layout in which steps multiply fastest, if there is one; return what was done."""
+        if self._module.footprint.weight_bytes > _MOST_PACKED_BYTES:
+            return None
+        if self._steps is not None and self._steps.products is not None:
+            self._module.pack(self._steps.products)
+            return "weights packed"
+        if not can_pack(self._checkpoint.dtype, self._device):
+            return None
+        self._module.pack(PackedProduct)
+        return "weights packed by onednn"
 
     def _origin(self) -> Mapping[str, str]:
         """Return facts that tell which weights and tokenizer these are."""
@@ -193,24 +203,23 @@ class EngineModel:
     def _generate(
         self, requests: Sequence[Request], sampling: Sampling, sampler: Sampler, batch_size: int
     ) -> Iterator[Generation]:
-        rendered = {prompt: self._render(prompt) for prompt in dict.fromkeys(request.prompt for request in requests)}
         tags: dict[Prompt, list[int]] = {}
         for tag, request in enumerate(requests):
-            if (error := rendered[request.prompt].error) is not None:
-                failed = Decoded(tag=tag, text="", finish="error", num_tokens=0, error=error)
-                yield _generation(request, rendered[request.prompt], failed)
-            else:
-                tags.setdefault(request.prompt, []).append(tag)
-        jobs = [
-            PromptJob(
-                tokens=rendered[prompt].tokens,
-                limit=self._limit(len(rendered[prompt].tokens), sampling.max_tokens),
-                samples=[
-                    Sample(tag, stream_seed(sampling.seed, prompt.problem, requests[tag].sample)) for tag in its_tags
-                ],
-            )
-            for prompt, its_tags in tags.items()
-        ]
+            tags.setdefault(request.prompt, []).append(tag)
+        rendered = {prompt: self._render(prompt) for prompt in tags}
+        jobs = []
+        for prompt, its_tags in tags.items():
+            tokens, _, error = rendered[prompt]
+            if error is not None:
+                for tag in its_tags:
+                    failed = Decoded(tag=tag, text="", finish="error", num_tokens=0, error=error)
+                    yield _generation(requests[tag], rendered[prompt], failed)
+                continue
+            samples = [
+                Sample(tag, stream_seed(sampling.seed, prompt.problem, requests[tag].sample)) for tag in its_tags
+            ]
+            limit = self._limit(len(tokens), sampling.max_tokens)
+            jobs.append(PromptJob(tokens=tokens, limit=limit, samples=samples))
         for decoded in self._decode(jobs, sampling, sampler, batch_size):
             request = requests[decoded.tag]
             yield _generation(request, rendered[request.prompt], decoded)

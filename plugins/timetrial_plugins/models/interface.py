@@ -14,9 +14,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from timetrial_plugins.models.joint import JointLinear, RowProducts
+from timetrial_plugins.models.joint import JointLinear, Products
 from timetrial_plugins.models.kept import Kept
-from timetrial_plugins.models.single_row import SingleRow
 from timetrial_plugins.models.step_function import StepFunction
 from timetrial_registry.error import CheckpointError
 
@@ -177,13 +176,14 @@ class CausalModule(nn.Module, ABC, Generic[State]):
     redundant_tensors: Sequence[str] = ()
     """Regular expressions for tensors that a checkpoint may hold and the module does not need."""
 
-    def pack(self, row_products: RowProducts = SingleRow) -> bool:
-        """Copy the weights into the layout in which steps multiply fastest, if there is one; return whether.
+    def pack(self, products: Products) -> None:
+        """Multiply by what `products` makes of the weights as they are now, copies in a layout of its own.
 
-        To be called again when weights change: steps use the copy, and so does everything in inference mode.
-        `row_products` makes what multiplies few rows.
+        To be called again when weights change: steps use the copies, and so does everything in inference mode.
         """
-        return all([joint.pack(row_products) for joint in self._aids() if isinstance(joint, JointLinear)])
+        for aid in self._aids():
+            if isinstance(aid, JointLinear):
+                aid.pack(products)
 
     def fuse(self) -> None:
         """Move weights of the same input next to each other; steps then multiply by them at once, on any device."""

@@ -132,6 +132,7 @@ class Mamba1Mixer(MambaMixer):
     def __init__(self, config: HybridConfig) -> None:
         super().__init__(config)
         self.dt_proj = nn.Linear(config.dt_rank, config.d_inner)
+        self.joint_delta = JointLinear(self.dt_proj, has_bias=False)  # which counts more than once
         self._binary_rates = Kept(self, _binary_rates_of)
         self._recur = StepFunction(selective_step_in_place)
         self.A_log = nn.Parameter(counted_rates(config.d_inner, config.d_state).value)  # (E, N)
@@ -171,7 +172,8 @@ class Mamba1Mixer(MambaMixer):
     def _inputs(self, x: Tensor, b: Tensor, c: Tensor, dt: Tensor) -> SelectiveInputs:
         """Return the scan's inputs from x (..., E), B (..., X), C (..., E) and dt (..., R)."""
         bias = self.dt_bias_multiplicity * widen(self.dt_proj.bias)
-        delta = functional.softplus(widen(functional.linear(dt, self.dt_proj.weight)) + bias)  # (..., E)
+        (delta,) = self.joint_delta.apart(dt)
+        delta = functional.softplus(widen(delta) + bias)  # (..., E)
         return SelectiveInputs(self._heads(x), self._heads(delta), self._shared_heads(b), self._heads(c))
 
     def _rates(self) -> Tensor:  # A, (H, P, N)

@@ -15,16 +15,14 @@ from torch.nn import functional
 class SingleRow:
     """The map of a weight (E, D), from a copy laid out for the threads there are when it is made."""
 
-    most_rows = 1
-
     def __init__(self, weight: Tensor) -> None:
-        self._num_outputs, self.num_inputs = weight.shape
+        self._num_outputs, num_inputs = weight.shape
         threads = torch.get_num_threads()
         if threads == 1:
             self._copy = weight.t().contiguous()  # (D, E)
         else:
             missing = -self._num_outputs % threads
-            self._copy = functional.pad(weight, (0, 0, 0, missing)).view(threads, -1, self.num_inputs)  # (n, E/n, D)
+            self._copy = functional.pad(weight, (0, 0, 0, missing)).view(threads, -1, num_inputs)  # (n, E/n, D)
 
     def __call__(self, x: Tensor) -> Tensor:  # (1, D) -> (1, E)
         """Return the product."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timetrial_plugins.models.joint import RowProducts
-from timetrial_plugins.models.single_row import SingleRow
 from timetrial_plugins.ops.calibration import Measurement, Operation, calibrate
 from timetrial_plugins.ops.libraries import load_flash_attn, load_mamba_ssm
 from timetrial_plugins.ops.reference import REFERENCE
@@ -32,8 +30,6 @@ class ActiveOps:
     """triton or pytorch."""
     measurements: Sequence[Measurement]
     """Of the operations that another library has as well."""
-    row_products: RowProducts = SingleRow
-    """Makes the products of packed weights with few rows."""
 
     @property
     def summary(self) -> str:

@@ -32,6 +32,11 @@ from timetrial_plugins.ops.step_ops import (
 )
 
 
+def embed(tokens: Tensor, table: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the embeddings of tokens; see `Embed`."""
+    return _given(functional.embedding(tokens.clamp(min=0), table), out)
+
+
 def llamba(projected: Tensor, weights: LlambaWeights, memory: Memory, out: Tensor | None = None) -> Tensor:
     """Do a discrete Mamba-2 step; see `LlambaStep`."""
     inputs, gate = _llamba_inputs(projected, weights, memory.window, memory.state)
@@ -166,6 +171,7 @@ def draw(logits: Tensor, streams: Tensor, positions: Tensor, temperature: float,
 
 
 REFERENCE = StepOps(
+    embed=embed,
     llamba=llamba,
     llamba_replay=llamba_replay,
     mamba1=mamba1,

@@ -102,6 +102,13 @@ class SharedPrompts(NamedTuple):
     rows_of_block: Tensor  # (blocks, rows of a block) int32; -1: no row
 
 
+class Embed(Protocol):
+    """What a step begins with."""
+
+    def __call__(self, tokens: Tensor, table: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return (B, D) of tokens (B,) int64 and a table (V, D); something or other where a token is -1."""
+
+
 class LlambaStep(Protocol):
     """From in_proj's output to out_proj's input."""
 
@@ -192,6 +199,7 @@ class Draw(Protocol):
 class StepOps:
     """One implementation of each operation."""
 
+    embed: Embed
     llamba: LlambaStep
     llamba_replay: ReplayStep
     mamba1: Mamba1Step

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import StepOps
 
 
 def triton_ops() -> StepOps:
     """Return the kernels; the first call imports Triton, and a kernel is compiled when it is first launched.
+
+    Embeddings are PyTorch's.
 
     They read weights and activations in float32, bfloat16 or float16, and keep states in float32 or as they are given.
 
@@ -23,6 +26,7 @@ def triton_ops() -> StepOps:
     from timetrial_plugins.ops.kernels.rotation import rotate_and_store
 
     return StepOps(
+        embed=REFERENCE.embed,
         llamba=llamba,
         llamba_replay=llamba_replay,
         mamba1=mamba1,

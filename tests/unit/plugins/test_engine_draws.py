@@ -19,6 +19,7 @@ from timetrial_plugins.engine.step_plan import StepPlan
 from timetrial_plugins.models.attention_state import AttentionState
 from timetrial_plugins.models.families import BUILDERS
 from timetrial_plugins.models.interface import CausalModule
+from timetrial_plugins.models.packed import PackedProduct
 from timetrial_plugins.models.tokenizer import ChatTokenizer
 from timetrial_plugins.ops.native.build import build_problem
 
@@ -54,6 +55,7 @@ SAMPLING = Sampling(temperature=1.0)
 PROMPTS = ([5, 9, 2, 44, 17, 8, 30], [1, 2, 3], [60, 0, 7, 7, 21], [3, 3, 41])
 LONG_PROMPT = [(7 * index + 3) % 61 for index in range(120)]
 NEW_TOKENS = 20
+TOGETHER = 10  # streams whose whole sequences are read side by side
 
 
 def build(shape: str) -> CausalModule[Any]:  # Any: each family's own state
@@ -78,18 +80,30 @@ def module(shape: str) -> CausalModule[Any]:
 @pytest.fixture
 def expected(shape: str) -> Expected:
     """Return a function from a prompt and a stream to what whole sequences say is drawn."""
-    return lambda prompt, stream: whole_sequence_draws(shape, tuple(prompt), stream)
+
+    def expect(prompt: Sequence[int], stream: int) -> list[int]:
+        first = stream - stream % TOGETHER
+        return whole_sequence_draws(shape, tuple(prompt), first)[stream - first]
+
+    return expect
 
 
 @pytest.fixture(params=["own", "native"])
 def start(request: pytest.FixtureRequest) -> Callable[..., Batch]:
     """Return a function that starts a batch whose steps are the module's own, or made of kernels in C."""
 
-    def start(module: CausalModule[Any], rows: int, capacity: int, *, shares_prompts: bool) -> Batch:
+    def start(
+        module: CausalModule[Any], rows: int, capacity: int, *, shares_prompts: bool, is_packed: bool = True
+    ) -> Batch:
+        module.keep()
         if request.param == "own":
+            if is_packed:
+                module.pack(PackedProduct)
             return DecodeBatch(module, Sampler(SAMPLING), rows, capacity, shares_prompts=shares_prompts)
         steps = begin_native(module, StepPlan(kernels="native", is_recorded=False, reasons=())).steps
-        assert steps is not None
+        assert steps is not None and steps.products is not None
+        if is_packed:
+            module.pack(steps.products)
         return steps.start(Sampler(SAMPLING), rows, capacity, shares_prompts=shares_prompts)
 
     if request.param == "native" and (problem := build_problem()) is not None:
@@ -98,14 +112,19 @@ def start(request: pytest.FixtureRequest) -> Callable[..., Batch]:
 
 
 @functools.cache  # many tests ask for the same
-def whole_sequence_draws(shape: str, prompt: tuple[int, ...], stream: int) -> list[int]:
-    """Draw from the logits of the whole sequence, read anew for every token by a module that nobody has packed."""
-    tokens, sampler, module = list(prompt), Sampler(SAMPLING), untouched(shape)
+def whole_sequence_draws(shape: str, prompt: tuple[int, ...], first: int) -> list[list[int]]:
+    """Draw from the logits of the whole sequence, read anew for every token by a module that nobody has packed.
+
+    Returns what is drawn for the streams `first` to `first + TOGETHER`.
+    """
+    sampler, module = Sampler(SAMPLING), untouched(shape)
+    streams, tokens = torch.arange(first, first + TOGETHER), torch.tensor([prompt] * TOGETHER)
     with torch.no_grad():
         for position in range(NEW_TOKENS):
-            logits = module.logits(torch.tensor([tokens]))[:, -1]
-            tokens.append(int(sampler.draw(logits, torch.tensor([stream]), torch.tensor([position]))))
-    return tokens[len(prompt) :]
+            drawn = sampler.draw(module.logits(tokens)[:, -1], streams, torch.full_like(streams, position))
+            tokens = torch.cat((tokens, drawn[:, None]), dim=1)
+    drawn_tokens: list[list[int]] = tokens[:, len(prompt) :].tolist()
+    return drawn_tokens
 
 
 untouched = functools.cache(build)
@@ -128,11 +147,9 @@ def test_draws_are_those_of_the_whole_sequence(
     size: int,
     expected: Expected,
 ) -> None:
-    if is_packed:
-        module.keep()
-        assert module.pack()
     streams = list(range(100, 100 + size))
-    completions = decoded(start(module, size, 64, shares_prompts=shares_prompts), PROMPTS[0], streams)
+    batch = start(module, size, 64, shares_prompts=shares_prompts, is_packed=is_packed)
+    completions = decoded(batch, PROMPTS[0], streams)
     for stream in streams[::9]:
         assert completions[stream] == expected(PROMPTS[0], stream)
     assert len({tuple(tokens) for tokens in completions.values()}) == size
@@ -141,7 +158,6 @@ def test_draws_are_those_of_the_whole_sequence(
 def test_rows_of_several_prompts_shared_and_not_leave_and_enter_without_a_trace(
     module: CausalModule[Any], start: Callable[..., Batch], expected: Expected
 ) -> None:
-    assert module.pack()
     batch = start(module, 24, 64, shares_prompts=True)
     rows: list[tuple[int, int]] = []  # prompt and stream
     drawn: dict[tuple[int, int], list[int]] = {}
@@ -184,7 +200,7 @@ def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
     module: CausalModule[Any], shares_prompts: bool, monkeypatch: pytest.MonkeyPatch, expected: Expected
 ) -> None:
     monkeypatch.setattr("timetrial_plugins.models.attention_state._LEAST_SAVED_BYTES", 1)
-    assert module.pack()
+    module.pack(PackedProduct)
     batch = DecodeBatch(module, Sampler(SAMPLING), 40, 64, shares_prompts=shares_prompts)
     rows: list[int] = []  # streams
     drawn: dict[int, list[int]] = {}
@@ -214,8 +230,6 @@ def test_rows_that_are_read_in_spans_of_their_lengths_draw_the_same(
 def test_rows_that_grow_past_one_another_leave_no_trace(
     module: CausalModule[Any], start: Callable[..., Batch], shares_prompts: bool, expected: Expected
 ) -> None:
-    module.keep()
-    assert module.pack()
     batch = start(module, 10, 400, shares_prompts=shares_prompts)
     batch.admit(batch.prefill(PROMPTS[1]), [7])
     batch.admit(batch.prefill(LONG_PROMPT), range(20, 29))
@@ -229,7 +243,7 @@ def test_rows_that_grow_past_one_another_leave_no_trace(
 
 def test_prompts_of_one_length_are_read_together_as_if_alone(module: CausalModule[Any], expected: Expected) -> None:
     module.keep()
-    assert module.pack()
+    module.pack(PackedProduct)
     batch = DecodeBatch(module, Sampler(SAMPLING), 20, 64, shares_prompts=True)
     first, second = batch.prefill_together([PROMPTS[1], PROMPTS[3]])
     batch.admit(second, range(10))
@@ -261,7 +275,8 @@ def test_compiled_steps_draw_the_same_and_are_compiled_once_for_all_positions_an
         module = build(shape)
         module.keep()
         (name,) = module.compile_steps()
-        assert name.endswith("step_in_place") and module.pack()
+        assert name.endswith("step_in_place")
+        module.pack(PackedProduct)
         counters.clear()
         batch = DecodeBatch(module, Sampler(SAMPLING), 12, 64)
         batch.admit(batch.prefill(PROMPTS[0]), range(7))
@@ -270,8 +285,8 @@ def test_compiled_steps_draw_the_same_and_are_compiled_once_for_all_positions_an
         drawn += [batch.advance() for _ in range(NEW_TOKENS - 1)]
         batch.admit(batch.prefill(PROMPTS[2]), range(20, 25))
         late = [batch.advance() for _ in range(3)]
-        assert torch.stack(drawn, dim=1)[5].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[0]), 5)
-        assert torch.stack(late, dim=1)[11].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[2]), 24)[:3]
+        assert torch.stack(drawn, dim=1)[5].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[0]), 0)[5]
+        assert torch.stack(late, dim=1)[11].tolist() == whole_sequence_draws(shape, tuple(PROMPTS[2]), 20)[4][:3]
         assert num_graphs >= 1 and counters["stats"]["unique_graphs"] == num_graphs
 
 

@@ -19,7 +19,7 @@ from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.engine.random_weights import build_random
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.models.families import BUILDERS
-from timetrial_plugins.models.joint import can_pack
+from timetrial_plugins.models.packed import PackedProduct, can_pack
 from timetrial_plugins.ops.native.build import build_problem
 
 GREEDY = Sampler(Sampling(temperature=0.0))
@@ -83,9 +83,10 @@ def test_bfloat16_is_packed_where_the_processor_multiplies_it_and_is_close_to_fl
     wide, narrow = build(family), build(family, dtype="bfloat16")
     narrow._module.load_state_dict(wide._module.state_dict())
     narrow._module.keep()
-    is_packed = can_pack(torch.zeros(1, 1, dtype=torch.bfloat16))
-    assert narrow._module.pack() is is_packed
+    is_packed = narrow._steps is not None or can_pack(torch.bfloat16, torch.device("cpu"))
     assert ("packed" in narrow.description["kernels"]) is is_packed
+    if is_packed:  # the weights as they are now
+        narrow._module.pack(PackedProduct if narrow._steps is None else narrow._steps.products)
     tokens, logits = torch.arange(7)[None], []
     for model in (wide, narrow):
         with torch.inference_mode():
@@ -103,7 +104,7 @@ def test_kernels_in_c_and_the_modules_own_steps_give_the_same_logits(family: str
     assert models["native"].description["kernels"].startswith("native")
     models["eager"]._module.load_state_dict(models["native"]._module.state_dict())
     models["eager"]._module.keep()
-    models["eager"]._module.pack()
+    models["eager"]._module.pack(PackedProduct)
     own, device = (models[kernels]._batch(GREEDY, 3, 20, shares_prompts=False) for kernels in ("eager", "native"))
     for batch in (own, device):
         batch.admit(batch.prefill([5, 9, 2, 44]), [1, 2])
@@ -134,6 +135,7 @@ def test_compiling_without_a_compiler_is_refused_before_anything_is_loaded(monke
     placement.check_compiler(torch.device("cuda"))  # compiles with something else
 
 
+@pytest.mark.usefixtures("known_rates")
 def test_a_run_records_its_options_of_speed_and_mixes_no_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

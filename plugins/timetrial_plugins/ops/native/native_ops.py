@@ -6,7 +6,7 @@ a row's last axis, and channels side by side in the memory of recurrent layers (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from timetrial_plugins.models.shared_prompt import KeyValues
 from timetrial_plugins.ops.native.build import build, cache_folder, find_compiler, load
-from timetrial_plugins.ops.native.library import Function, declared
+from timetrial_plugins.ops.native.library import Argument, Calls, Library
+from timetrial_plugins.ops.native.products import NativeProduct, laid_out
+from timetrial_plugins.ops.native.recording import Recording
 from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import (
     LlambaWeights,
@@ -29,8 +31,6 @@ from timetrial_plugins.ops.step_ops import (
 
 _TOKENS_TOGETHER = 256  # TILE of drawing.c
 
-MOST_ROWS = 16  # of what is multiplied by `NativeRow`
-
 DTYPES: Mapping[torch.dtype, Sequence[str]] = {torch.float32: (), torch.bfloat16: ("BFLOAT16",)}
 """The types there are kernels for, and what is defined where their sources are compiled."""
 
@@ -41,25 +41,23 @@ def native_kernels(dtype: torch.dtype) -> NativeKernels:
     Raises:
         BuildError: they cannot be built here.
     """
-    return NativeKernels(declared(load(build(find_compiler(), cache_folder(), DTYPES[dtype]))), dtype)
+    return NativeKernels(Library(load(build(find_compiler(), cache_folder(), DTYPES[dtype]))), dtype)
 
 
 class NativeKernels:
-    """Calls of the C functions."""
+    """The C functions as operations; calls are made at once, or recorded."""
 
-    def __init__(self, functions: Mapping[str, Function], dtype: torch.dtype) -> None:
+    def __init__(self, library: Library, dtype: torch.dtype) -> None:
         """Call functions that were built for weights and activations of a type."""
-        self._dtype = dtype
-        self._add_norm, self._gated_product = functions["add_norm"], functions["gated_product"]
-        self._rotate_and_store, self._attend = functions["rotate_and_store"], functions["attend"]
-        self._llamba, self._mamba1, self._mamba2 = (functions[name] for name in ("llamba", "mamba1", "mamba2"))
-        self._draw, self._row_product = functions["draw"], functions["row_product"]
+        self._library, self._dtype = library, dtype
+        self._recording: Recording | None = None
 
     @property
     def ops(self) -> StepOps:
         """The operations of a step; the one that puts off writing states is PyTorch's."""
         return replace(
             REFERENCE,
+            embed=self.embed,
             llamba=self.llamba,
             mamba1=self.mamba1,
             mamba2=self.mamba2,
@@ -70,34 +68,71 @@ class NativeKernels:
             draw=self.draw,
         )
 
-    def _check(self, *tensors: Tensor | None) -> None:
-        """Assert that tensors have the type and that their last axis is contiguous."""
-        for tensor in tensors:
-            assert tensor is None or (tensor.dtype == self._dtype and tensor.stride(-1) == 1), (
-                f"expected {self._dtype} side by side"
-            )
+    def recorded(self, part: Callable[[], None], rows: int) -> Calls:
+        """Return what a part of a step calls, for any number up to `rows` rows; the part is not done.
 
-    def row_products(self, weight: Tensor) -> NativeRow:
-        """Return the map of a weight (E, D) in float32 for few rows, which keeps the weight as it is."""
-        return NativeRow(self._row_product, weight.contiguous())
+        Raises:
+            NotRecordedError: it does something else as well.
+        """
+        recording = Recording(rows)
+        self._recording = recording
+        try:
+            with recording:
+                part()
+        finally:
+            self._recording = None
+        return self._library.prepared(recording.calls, recording)
+
+    def product(self, weight: Tensor, bias: Tensor | None) -> NativeProduct:
+        """Return the map of a weight (E, D) and a bias (E,), from copies of them as they are now."""
+        panels = laid_out(weight, self._library.panel_outputs)
+        return NativeProduct(self.multiply, panels, None if bias is None else bias.clone(), weight.shape)
+
+    def multiply(self, x: Tensor, panels: Tensor, added: Tensor | None, out: Tensor | int) -> Tensor:
+        """Return the products (B, E) of x (B, D) with a weight in panels, and what is added to them, (E,) or (B, E).
+
+        Args:
+            x: the rows.
+            panels: of `laid_out`.
+            added: a bias, or products so far.
+            out: where they are written, in the type of the weights or float32; else E.
+        """
+        result = self._result(x, out) if isinstance(out, int) else out
+        self._check(x, panels, added)
+        assert result.dtype in (self._dtype, torch.float32) and result.stride(1) == 1, "expected room for products"
+        first = (None, 0) if added is None else (added.data_ptr(), added.stride(0) if added.dim() == 2 else 0)
+        self._call(
+            "product", len(x), *_rows(x), panels.data_ptr(), *first, *_rows(result), result.dtype == torch.float32,
+            result.shape[1], x.shape[1],
+        )  # fmt: skip
+        return result
+
+    def embed(self, tokens: Tensor, table: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the embeddings of tokens; see `Embed`."""
+        rows, width = len(tokens), table.shape[1]
+        out = self._result(tokens, width, table.dtype) if out is None else out
+        self._check(table, out)
+        self._call("embed", rows, tokens.data_ptr(), table.data_ptr(), *_rows(out), width)
+        return out
 
     def add_norm(self, hidden: Tensor, added: Tensor | None, weights: NormWeights, out: Tensor | None = None) -> Tensor:
         """Add to the residual in place and return its norm; see `AddNorm`."""
-        out = torch.empty_like(hidden) if out is None else out
-        others = (None, 0) if added is None else (added.data_ptr(), added.stride(0))
+        rows, width = hidden.shape
+        out = self._result(hidden, width) if out is None else out
+        others = (None, 0) if added is None else _rows(added)
         self._check(hidden, added, out)
-        self._add_norm(
-            hidden.data_ptr(), hidden.stride(0), *others, weights.weight.data_ptr(), weights.epsilon,
-            weights.scales_first, out.data_ptr(), out.stride(0), *hidden.shape,
+        self._call(
+            "add_norm", rows, *_rows(hidden), *others, weights.weight.data_ptr(), weights.epsilon, weights.scales_first,
+            *_rows(out), width,
         )  # fmt: skip
         return out
 
     def gated_product(self, gate_and_up: Tensor, out: Tensor | None = None) -> Tensor:
         """Return silu(gate) * up; see `GatedProduct`."""
-        rows, width = gate_and_up.shape[0], gate_and_up.shape[1] // 2
-        out = gate_and_up.new_empty(rows, width) if out is None else out
+        rows, width = len(gate_and_up), gate_and_up.shape[1] // 2
+        out = self._result(gate_and_up, width) if out is None else out
         self._check(gate_and_up, out)
-        self._gated_product(gate_and_up.data_ptr(), gate_and_up.stride(0), out.data_ptr(), out.stride(0), rows, width)
+        self._call("gated_product", rows, *_rows(gate_and_up), *_rows(out), width)
         return out
 
     def rotate_and_store(self, heads: Tensor, place: Place, own: KeyValues) -> Tensor:
@@ -106,10 +141,10 @@ class NativeKernels:
         groups = own.keys.shape[1]
         queries = num_heads - 2 * groups
         self._check(heads, own.keys, own.values)
-        self._rotate_and_store(
-            heads.data_ptr(), heads.stride(0), place.cos.data_ptr(), place.sin.data_ptr(),
+        self._call(
+            "rotate_and_store", rows, *_rows(heads), place.cos.data_ptr(), place.sin.data_ptr(),
             place.positions.data_ptr(), place.slots.data_ptr(), own.keys.data_ptr(), own.values.data_ptr(),
-            own.keys.stride(0), own.keys.stride(1), rows, queries, groups, width,
+            own.keys.stride(0), own.keys.stride(1), queries, groups, width,
         )  # fmt: skip
         return heads[:, :queries]
 
@@ -119,7 +154,7 @@ class NativeKernels:
         """Attend to the own slots and to shared prompts; see `Attend`."""
         rows, num_heads, width = query.shape
         groups = own.keys.shape[1]
-        out = query.new_empty(query.shape) if out is None else out
+        out = self._result(query, num_heads * width).view(query.shape) if out is None else out
         self._check(query, own.keys, own.values, out)
         shared: tuple[int | None, ...] = (None, None, 0, 0, None, None)
         if prompts is not None:
@@ -128,10 +163,9 @@ class NativeKernels:
                 keys.data_ptr(), values.data_ptr(), keys.stride(0), keys.stride(1),
                 known.data_ptr(), prompts.prompt_of_row.data_ptr(),
             )  # fmt: skip
-        self._attend(
-            query.data_ptr(), query.stride(0), own.keys.data_ptr(), own.values.data_ptr(), own.keys.stride(0),
-            own.keys.stride(1), lengths.data_ptr(), *shared, out.data_ptr(), out.stride(0),
-            rows, groups, num_heads // groups, width,
+        self._call(
+            "attend", rows, *_rows(query), own.keys.data_ptr(), own.values.data_ptr(), own.keys.stride(0),
+            own.keys.stride(1), lengths.data_ptr(), *shared, *_rows(out), groups, num_heads // groups, width,
         )  # fmt: skip
         return out
 
@@ -139,14 +173,14 @@ class NativeKernels:
         """Do a discrete Mamba-2 step; see `LlambaStep`."""
         rows, heads, width, size = memory.state.shape
         taps, bias = weights.convolution.taps.t().contiguous(), weights.convolution.bias  # (K, C)
-        channels = taps.shape[1]
-        out = projected.new_empty(rows, heads * width) if out is None else out
-        room = torch.empty(rows, channels + heads * width)
+        inner, channels = heads * width, taps.shape[1]
+        out = self._result(projected, inner) if out is None else out
+        room = self._result(projected, channels + inner, torch.float32)
         self._check(projected, out)
-        self._llamba(
-            projected.data_ptr(), projected.stride(0), *_places(memory), taps.data_ptr(), _address(bias),
-            len(taps), weights.skip.data_ptr(), _address(weights.gate_bias), room.data_ptr(),
-            out.data_ptr(), out.stride(0), rows, heads, (channels - heads * width) // (2 * size), width, size,
+        self._call(
+            "llamba", rows, *_rows(projected), *_places(memory), taps.data_ptr(), _address(bias), len(taps),
+            weights.skip.data_ptr(), _address(weights.gate_bias), room.data_ptr(), *_rows(out), heads,
+            (channels - inner) // (2 * size), width, size,
         )  # fmt: skip
         return out
 
@@ -157,14 +191,13 @@ class NativeKernels:
         rows, heads, width, size = memory.state.shape
         taps, bias = weights.convolution.taps.t().contiguous(), weights.convolution.bias  # (K, C)
         rates = weights.rates.mT.contiguous()  # (H, N, P), no copy where the channels lie side by side
-        out = projected.new_empty(rows, heads * width) if out is None else out
-        room = torch.empty(rows, 4 * heads * width + (heads // weights.repeat + heads) * size)
+        out = self._result(projected, heads * width) if out is None else out
+        room = self._result(projected, 4 * heads * width + (heads // weights.repeat + heads) * size, torch.float32)
         self._check(projected, delta, out)
-        self._mamba1(
-            projected.data_ptr(), projected.stride(0), delta.data_ptr(), delta.stride(0), *_places(memory),
-            taps.data_ptr(), _address(bias), len(taps), rates.data_ptr(),
-            weights.delta_bias.data_ptr(), weights.skip.data_ptr(), room.data_ptr(), out.data_ptr(), out.stride(0),
-            rows, heads, weights.repeat, width, size,
+        self._call(
+            "mamba1", rows, *_rows(projected), *_rows(delta), *_places(memory), taps.data_ptr(), _address(bias),
+            len(taps), rates.data_ptr(), weights.delta_bias.data_ptr(), weights.skip.data_ptr(), room.data_ptr(),
+            *_rows(out), heads, weights.repeat, width, size,
         )  # fmt: skip
         return out
 
@@ -173,15 +206,14 @@ class NativeKernels:
         rows, heads, width, size = memory.state.shape
         taps, bias = weights.convolution.taps.t().contiguous(), weights.convolution.bias  # (K, C)
         inner, channels = heads * width, taps.shape[1]
-        repeat = 2 * inner // (channels - heads * size)
-        out = projected.new_empty(rows, inner) if out is None else out
-        room = torch.empty(rows, channels + 2 * inner)
+        out = self._result(projected, inner) if out is None else out
+        room = self._result(projected, channels + 2 * inner, torch.float32)
         self._check(projected, out)
-        self._mamba2(
-            projected.data_ptr(), projected.stride(0), *_places(memory), taps.data_ptr(), _address(bias),
-            len(taps), weights.rates.data_ptr(), weights.dt_bias.data_ptr(), weights.skip.data_ptr(),
-            weights.norm.data_ptr(), weights.norm_epsilon, room.data_ptr(), out.data_ptr(), out.stride(0),
-            rows, heads, repeat, width, size,
+        self._call(
+            "mamba2", rows, *_rows(projected), *_places(memory), taps.data_ptr(), _address(bias), len(taps),
+            weights.rates.data_ptr(), weights.dt_bias.data_ptr(), weights.skip.data_ptr(), weights.norm.data_ptr(),
+            weights.norm_epsilon, room.data_ptr(), *_rows(out), heads, 2 * inner // (channels - heads * size), width,
+            size,
         )  # fmt: skip
         return out
 
@@ -190,35 +222,37 @@ class NativeKernels:
     ) -> Tensor:
         """Draw the next tokens; see `Draw`."""
         rows, vocabulary = logits.shape
-        out = streams.new_empty(rows) if out is None else out
-        weights = torch.empty_like(logits, memory_format=torch.contiguous_format)
-        sums = torch.empty(rows, -(-vocabulary // _TOKENS_TOGETHER), dtype=torch.float64)
+        out = self._result(streams, 1)[:, 0] if out is None else out
+        weights = self._result(logits, vocabulary)
+        sums = self._result(logits, -(-vocabulary // _TOKENS_TOGETHER), torch.float64)
         assert logits.dtype == torch.float32 and logits.stride(1) == 1, "expected logits in float32"
-        self._draw(
-            logits.data_ptr(), logits.stride(0), streams.data_ptr(), positions.data_ptr(), temperature,
-            weights.data_ptr(), sums.data_ptr(), out.data_ptr(), rows, vocabulary,
+        self._call(
+            "draw", rows, *_rows(logits), streams.data_ptr(), positions.data_ptr(), temperature,
+            weights.data_ptr(), sums.data_ptr(), out.data_ptr(), vocabulary,
         )  # fmt: skip
         return out
 
+    def _call(self, name: str, rows: int, *arguments: Argument) -> None:
+        """Call a function for some rows, or record that it is called."""
+        call = self._library.call(name, *arguments)
+        if self._recording is None:
+            self._library.prepared([call])(rows)
+        else:
+            self._recording.calls.append(call)
 
-class NativeRow:
-    """A matrix whose product with few rows reads every weight once, on all threads."""
+    def _result(self, like: Tensor, width: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Return room for as many rows of `width` numbers as `like` has rows, by default of its type."""
+        rows, dtype = len(like), like.dtype if dtype is None else dtype
+        if self._recording is None:
+            return torch.empty(rows, width, dtype=dtype)
+        return self._recording.room(width, dtype)[:rows]
 
-    most_rows = MOST_ROWS
-
-    def __init__(self, function: Function, weight: Tensor) -> None:
-        self._function, self._weight = function, weight
-        self._num_outputs, self.num_inputs = weight.shape
-
-    def __call__(self, x: Tensor) -> Tensor:  # (B, D) -> (B, E)
-        """Return the product."""
-        assert x.dtype == torch.float32 and x.stride(1) == 1, "expected rows in float32"
-        out = x.new_empty(len(x), self._num_outputs)
-        self._function(
-            x.data_ptr(), x.stride(0), self._weight.data_ptr(), out.data_ptr(), self._num_outputs,
-            len(x), self._num_outputs, self.num_inputs,
-        )  # fmt: skip
-        return out
+    def _check(self, *tensors: Tensor | None) -> None:
+        """Assert that tensors have the type and that their last axis is contiguous."""
+        for tensor in tensors:
+            assert tensor is None or (tensor.dtype == self._dtype and tensor.stride(-1) == 1), (
+                f"expected {self._dtype} side by side"
+            )
 
 
 def _places(memory: Memory) -> tuple[int, int, int, int]:
@@ -227,6 +261,11 @@ def _places(memory: Memory) -> tuple[int, int, int, int]:
     assert window.mT[0].is_contiguous() and state.mT[0].is_contiguous(), "channels do not lie side by side"
     assert state.dtype == torch.float32, f"the state is {state.dtype}, expected float32"
     return window.data_ptr(), window.stride(0), state.data_ptr(), state.stride(0)
+
+
+def _rows(tensor: Tensor) -> tuple[int, int]:
+    """Return where the rows of a tensor begin, and how far apart they are."""
+    return tensor.data_ptr(), tensor.stride(0)
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -133,7 +133,7 @@ def test_a_model_is_timed_on_prepared_steps_and_says_how(model, monkeypatch):
     assert times.decode_s > 0
     assert recorded_before_timing == [recorded_before_timing[0]] * 3 and recorded_before_timing[0] >= 2
     assert model._steps.kernels == "triton, cuda graphs"
-    packed = ", weights packed by onednn" if model._is_packed else ""
+    packed = f", {model._packing}" if model._packing else ""
     assert model._kernels() == f"triton, cuda graphs{packed}"
 
 

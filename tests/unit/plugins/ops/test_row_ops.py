@@ -1,8 +1,10 @@
-"""Norms, gated products and draws are the reference's."""
+"""Embeddings, norms, gated products and draws are the reference's."""
 
 import pytest
 import torch
 
+from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.native_ops import DTYPES, native_kernels
 from timetrial_plugins.ops.reference import REFERENCE
 from timetrial_plugins.ops.step_ops import NormWeights
 
@@ -96,3 +98,14 @@ def test_draws_are_the_samplers_token_for_token(native):
             for temperature in (0.0, 0.7, 1.0):
                 expected = REFERENCE.draw(logits, streams, positions, temperature)
                 assert torch.equal(native.draw(logits, streams, positions, temperature), expected)
+
+
+@pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_native_embeddings_are_those_of_the_table_and_no_token_does_no_harm(dtype):
+    table, tokens = torch.randn(11, 6).to(dtype), torch.tensor([10, 0, 3, -1, 3])
+    found = native_kernels(dtype).embed(tokens, table)
+    assert torch.equal(found, REFERENCE.embed(tokens, table)) and torch.equal(found[:3], table[tokens[:3]])
+    place = torch.zeros(5, 9, dtype=dtype)
+    native_kernels(dtype).embed(tokens, table, place[:, :6])
+    assert torch.equal(place[:, :6], found) and not place[:, 6:].any()

@@ -15,9 +15,6 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Numbers that a region of threads must have to do before it costs less than it saves: some microseconds of one. */
-#define WORTH_THREADS 8192
-
 #ifdef BFLOAT16
 
 typedef uint16_t real; /* the upper half of a float */

@@ -196,33 +196,41 @@ static void attend_group(const struct group *at)
         }
 }
 
-/* `query` and `out` are (B, G, R, P), keys and values (B, G, S, P), lengths (B,). Prompts that rows share are
- * (M, G, T, P) of lengths (M,); `prompt_of_row` (B,) is -1 for rows that share none, or NULL where none does. */
-void attend(const real *query, int64_t query_row, const real *keys, const real *values, int64_t own_row,
-            int64_t own_head, const int64_t *lengths, const real *prompt_keys, const real *prompt_values,
-            int64_t prompt_row, int64_t prompt_head, const int64_t *prompt_lengths, const int32_t *prompt_of_row,
-            real *out, int64_t out_row, int64_t rows, int64_t groups, int64_t sharers, int64_t width)
+struct attend {
+    const real *query; /* (B, G, R, P) */
+    int64_t query_row;
+    const real *keys, *values; /* (B, G, S, P) */
+    int64_t own_row, own_head;
+    const int64_t *lengths;                  /* (B,) */
+    const real *prompt_keys, *prompt_values; /* (M, G, T, P) of prompts that rows share */
+    int64_t prompt_row, prompt_head;
+    const int64_t *prompt_lengths; /* (M,) */
+    const int32_t *prompt_of_row;  /* (B,), -1 for rows that share none, or NULL where none does */
+    real *out;                     /* (B, G, R, P) */
+    int64_t out_row, groups, sharers, width;
+};
+
+void attend(const void *arguments, int64_t rows)
 {
-    int64_t work = 0;
-    for (int64_t row = 0; row < rows; row++)
-        work += (lengths[row] + (prompt_of_row && prompt_of_row[row] >= 0 ? prompt_lengths[prompt_of_row[row]] : 0)) *
-                groups * width;
+    const struct attend at = *(const struct attend *)arguments;
+    int64_t width = at.width;
     /* One group after the other, so that a prompt's keys stay in a cache from row to row; round robin, because rows
      * that came first are the longest. */
-#pragma omp parallel for schedule(static, 1) if (work > WORTH_THREADS)
-    for (int64_t task = 0; task < rows * groups; task++) {
-        int64_t row = task % rows, head = task / rows, place = row * own_row + head * own_head;
-        int64_t prompt = prompt_of_row ? prompt_of_row[row] : -1, prompt_place = prompt * prompt_row + head * prompt_head;
-        struct group at = {
-            .query = query + row * query_row + head * sharers * width,
-            .out = out + row * out_row + head * sharers * width,
-            .own = {keys + place, values + place, lengths[row]},
-            .sharers = sharers,
+#pragma omp for schedule(static, 1)
+    for (int64_t task = 0; task < rows * at.groups; task++) {
+        int64_t row = task % rows, head = task / rows, place = row * at.own_row + head * at.own_head;
+        int64_t prompt = at.prompt_of_row ? at.prompt_of_row[row] : -1;
+        int64_t prompt_place = prompt * at.prompt_row + head * at.prompt_head;
+        struct group group = {
+            .query = at.query + row * at.query_row + head * at.sharers * width,
+            .out = at.out + row * at.out_row + head * at.sharers * width,
+            .own = {at.keys + place, at.values + place, at.lengths[row]},
+            .sharers = at.sharers,
             .width = width,
         };
         if (prompt >= 0)
-            at.prompt = (struct entries){
-                prompt_keys + prompt_place, prompt_values + prompt_place, prompt_lengths[prompt]};
-        attend_group(&at);
+            group.prompt = (struct entries){
+                at.prompt_keys + prompt_place, at.prompt_values + prompt_place, at.prompt_lengths[prompt]};
+        attend_group(&group);
     }
 }

@@ -74,18 +74,28 @@ static int64_t drawn(const float *logits, int64_t count, float temperature, doub
     return last; /* rounding left the target past the end */
 }
 
-/* `logits` (B, V), `streams`, `positions` and `tokens` (B,); a temperature of 0 is greedy. `weights` (B, V) and `sums`
- * (B, V / 256 rounded up) are room to work in. */
-void draw(const float *logits, int64_t logits_row, const int64_t *streams, const int64_t *positions, float temperature,
-          float *weights, double *sums, int64_t *tokens, int64_t rows, int64_t vocabulary)
+struct draw {
+    const float *logits; /* (B, V) */
+    int64_t logits_row;
+    const int64_t *streams, *positions; /* (B,) */
+    double temperature;                 /* 0 is greedy */
+    float *weights;                     /* (B, V), room to work in */
+    double *sums;                       /* (B, V / 256 rounded up), room to work in */
+    int64_t *tokens;                    /* (B,) */
+    int64_t vocabulary;
+};
+
+void draw(const void *arguments, int64_t rows)
 {
-    int64_t tiles = (vocabulary + TILE - 1) / TILE;
-#pragma omp parallel for schedule(static) if (rows * vocabulary > WORTH_THREADS)
+    const struct draw at = *(const struct draw *)arguments;
+    int64_t tiles = (at.vocabulary + TILE - 1) / TILE;
+    float temperature = (float)at.temperature;
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        const float *its = logits + row * logits_row;
-        tokens[row] = temperature > 0.0f
-                          ? drawn(its, vocabulary, temperature, uniform((uint64_t)streams[row], (uint64_t)positions[row]),
-                                  weights + row * vocabulary, sums + row * tiles)
-                          : likeliest(its, vocabulary);
+        const float *logits = at.logits + row * at.logits_row;
+        double u = uniform((uint64_t)at.streams[row], (uint64_t)at.positions[row]);
+        at.tokens[row] = temperature > 0.0f ? drawn(logits, at.vocabulary, temperature, u,
+                                                    at.weights + row * at.vocabulary, at.sums + row * tiles)
+                                            : likeliest(logits, at.vocabulary);
     }
 }

@@ -1,55 +1,173 @@
-/* The product of a matrix with few rows: every weight is fetched once, so it is as fast as memory.
+/* Products of rows with a matrix whose weights are laid out in panels.
  *
+ * A panel has the weights of PANEL outputs, and in it those of one input lie side by side: (D, PANEL); in bfloat16 those
+ * of two inputs are pairs: (D / 2, PANEL, 2). What the last panel and pair have too many are zeros. The sums of a block
+ * of rows and a panel are kept in registers, and a panel in a core's own cache until a chunk of rows has met it.
  * Shapes: B rows, D input width, E outputs.
  */
-#include "vectors.h"
+#include "arithmetic.h"
 
-#define OUTPUTS LANES /* that are worked out together: their sums are finished in one */
+#if defined(__AVX512F__)
+#define LANES 16
+#define BLOCK 8
+#elif defined(__AVX2__)
+#define LANES 8
+#define BLOCK 6 /* twelve sums, two vectors of weights and a factor fill the registers */
+#else
+#define LANES 4
+#define BLOCK 8
+#endif
+#define VECTORS 2
+#define PANEL (VECTORS * LANES)
+#define CHUNK (4 * BLOCK)
 
-/* Write the sums of `rows` rows of x, one or two, times OUTPUTS rows of weights, `width` numbers long and as far apart. */
-INLINE void products_of(const float *x, int64_t x_row, const float *weights, int64_t width, float *out, int64_t out_row,
-                        const int rows)
+typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
+
+#ifdef BFLOAT16
+
+#define INPUTS 2 /* that are multiplied together */
+
+typedef uint32_t factor; /* the numbers of two inputs */
+typedef uint32_t weights __attribute__((vector_size(LANES * sizeof(uint32_t))));
+
+INLINE factor factor_of(const real *x, const int count)
 {
-    vector partial[2][OUTPUTS] = {{{0}}};
-    int64_t d = 0;
-    for (; d + LANES <= width; d += LANES) {
-#pragma GCC unroll 8
-        for (int e = 0; e < OUTPUTS; e++) {
-            vector weight = load(weights + e * width + d);
-#pragma GCC unroll 2
-            for (int row = 0; row < rows; row++)
-                partial[row][e] += load(x + row * x_row + d) * weight;
-        }
-    }
-    for (; d < width; d++)
-        for (int e = 0; e < OUTPUTS; e++)
-            for (int row = 0; row < rows; row++)
-                partial[row][e][0] += x[row * x_row + d] * weights[e * width + d];
-    for (int row = 0; row < rows; row++)
-        store(out + row * out_row, sums_of(partial[row]));
+    return count == 1 ? x[0] : (uint32_t)x[0] | (uint32_t)x[1] << 16;
 }
 
-/* Write the products (B, E) of x (B, D) with the rows of `weights` (E, D); a core's own cache keeps what rows share. */
-void row_product(const float *x, int64_t x_row, const float *weights, float *out, int64_t out_row, int64_t rows,
-                 int64_t outputs, int64_t width)
+#ifdef __AVX512BF16__
+
+#include <immintrin.h>
+
+INLINE vector with_products(vector sums, factor x, weights w)
 {
-    int64_t blocks = outputs / OUTPUTS;
-#pragma omp parallel for schedule(static) if (outputs * width > WORTH_THREADS)
-    for (int64_t block = 0; block < blocks; block++) {
-        const float *its = weights + block * OUTPUTS * width;
-        float *to = out + block * OUTPUTS;
-        int64_t row = 0;
-        for (; row + 2 <= rows; row += 2)
-            products_of(x + row * x_row, x_row, its, width, to + row * out_row, out_row, 2);
-        if (row < rows)
-            products_of(x + row * x_row, x_row, its, width, to + row * out_row, out_row, 1);
+    return (vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_set1_epi32((int)x), (__m512bh)w);
+}
+
+#else
+
+INLINE vector with_products(vector sums, factor x, weights w)
+{
+    return sums + wide((real)x) * (vector)(w << 16) + wide((real)(x >> 16)) * (vector)(w & 0xFFFF0000u);
+}
+
+#endif
+
+#else
+
+#define INPUTS 1
+
+typedef float factor;
+typedef vector weights;
+
+INLINE factor factor_of(const real *x, const int count)
+{
+    (void)count;
+    return x[0];
+}
+
+INLINE vector with_products(vector sums, factor x, weights w) { return sums + x * w; }
+
+#endif
+
+struct product {
+    const real *x; /* (B, D) */
+    int64_t x_row;
+    const real *panels; /* (panels, D, PANEL) */
+    const real *added;  /* (E,) or (B, E), what sums begin with, or NULL */
+    int64_t added_row;  /* 0: the same for all rows */
+    void *out;          /* (B, E) */
+    int64_t out_row;
+    int64_t is_wide; /* whether `out` is of floats, though weights may not be */
+    int64_t outputs, inputs;
+};
+
+int64_t panel_outputs(void) { return PANEL; }
+
+/* Add the products of `count` inputs of each row, INPUTS or fewer; have those of the next panel brought near. */
+INLINE void add_products(const real *x, int64_t x_row, const real *panel, const real *next,
+                         vector sums[BLOCK][VECTORS], const int rows, const int count)
+{
+    weights w[VECTORS];
+    memcpy(w, panel, sizeof w);
+    if (next)
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < PANEL * INPUTS; i += 64 / (int64_t)sizeof(real))
+            __builtin_prefetch(next + i, 0, 2);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        factor f = factor_of(x + r * x_row, count);
+#pragma GCC unroll 8
+        for (int i = 0; i < VECTORS; i++)
+            sums[r][i] = with_products(sums[r][i], f, w[i]);
     }
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t e = blocks * OUTPUTS; e < outputs; e++) {
-            float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t d = 0; d < width; d++)
-                sum += x[row * x_row + d] * weights[e * width + d];
-            out[row * out_row + e] = sum;
-        }
+}
+
+/* Add the products of a block of rows, a number known when compiled, and a panel. */
+INLINE void multiply(const real *x, int64_t x_row, const real *panel, int64_t inputs, const real *next,
+                     float totals[BLOCK][PANEL], const int rows)
+{
+    vector sums[BLOCK][VECTORS];
+    memcpy(sums, totals, rows * sizeof sums[0]);
+    int64_t d = 0;
+    for (; d + INPUTS <= inputs; d += INPUTS)
+        add_products(x + d, x_row, panel + d * PANEL, next ? next + d * PANEL : NULL, sums, rows, INPUTS);
+    if (d < inputs)
+        add_products(x + d, x_row, panel + d * PANEL, NULL, sums, rows, 1);
+    memcpy(totals, sums, rows * sizeof sums[0]);
+}
+
+/* Write the outputs from `first` on of up to BLOCK rows from `row` on: a panel's, of which `next` is the one behind. */
+static void multiply_block(const struct product *at, int64_t row, int64_t rows, const real *panel, const real *next,
+                           int64_t first)
+{
+    int64_t outputs = at->outputs - first < PANEL ? at->outputs - first : PANEL;
+    const real *x = at->x + row * at->x_row;
+    float sums[BLOCK][PANEL] = {{0}};
+    if (at->added)
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t e = 0; e < outputs; e++)
+                sums[r][e] = wide(at->added[(row + r) * at->added_row + first + e]);
+    switch (rows) {
+    case 1: multiply(x, at->x_row, panel, at->inputs, next, sums, 1); break;
+    case 2: multiply(x, at->x_row, panel, at->inputs, next, sums, 2); break;
+    case 3: multiply(x, at->x_row, panel, at->inputs, next, sums, 3); break;
+    case 4: multiply(x, at->x_row, panel, at->inputs, next, sums, 4); break;
+    case 5: multiply(x, at->x_row, panel, at->inputs, next, sums, 5); break;
+#if BLOCK > 6
+    case 6: multiply(x, at->x_row, panel, at->inputs, next, sums, 6); break;
+    case 7: multiply(x, at->x_row, panel, at->inputs, next, sums, 7); break;
+#endif
+    default:
+        if (next)
+            multiply(x, at->x_row, panel, at->inputs, next, sums, BLOCK);
+        else /* without a question in the innermost loop */
+            multiply(x, at->x_row, panel, at->inputs, NULL, sums, BLOCK);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t place = (row + r) * at->out_row + first;
+        if (at->is_wide)
+            for (int64_t e = 0; e < outputs; e++)
+                ((float *)at->out)[place + e] = rounded(sums[r][e]);
+        else
+            for (int64_t e = 0; e < outputs; e++)
+                ((real *)at->out)[place + e] = narrow(sums[r][e]);
+    }
+}
+
+/* Write the products of rows with the weights, and what is added to them. */
+void product(const void *arguments, int64_t rows)
+{
+    const struct product at = *(const struct product *)arguments;
+    int64_t panels = (at.outputs + PANEL - 1) / PANEL, chunks = (rows + CHUNK - 1) / CHUNK;
+    int64_t size = (at.inputs + INPUTS - 1) / INPUTS * INPUTS * PANEL;
+#pragma omp for schedule(static)
+    for (int64_t task = 0; task < panels * chunks; task++) {
+        int64_t panel = task / chunks, begin = task % chunks * CHUNK;
+        int64_t end = begin + CHUNK < rows ? begin + CHUNK : rows;
+        const real *its = at.panels + panel * size;
+        for (int64_t row = begin; row < end; row += BLOCK)
+            multiply_block(&at, row, end - row < BLOCK ? end - row : BLOCK, its,
+                           row == 0 && panel + 1 < panels ? its + size : NULL, panel * PANEL);
+    }
 }

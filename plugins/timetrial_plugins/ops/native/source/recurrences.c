@@ -101,69 +101,98 @@ static void step_state(const struct token *of, float *state, float *y)
     }
 }
 
-/* Discrete Mamba-2. `projected` is (B, C + E + H): x | B | C, gate, A_log; `room` (B, C + E) is room to work in. */
-void llamba(const real *projected, int64_t projected_row, real *window, int64_t window_row, float *states,
-            int64_t state_row, const real *taps, const real *bias, int64_t num_taps, const real *skip,
-            const real *gate_bias, float *room, real *out, int64_t out_row, int64_t rows, int64_t heads,
-            int64_t groups, int64_t width, int64_t size)
+/* What a layer keeps of the tokens before, row by row. */
+struct memory {
+    real *windows; /* (B, K - 1, C) */
+    int64_t window_row;
+    float *states; /* (B, H, N, P) */
+    int64_t state_row;
+};
+
+struct llamba {
+    const real *projected; /* (B, C + E + H): x | B | C, gate, A_log */
+    int64_t projected_row;
+    struct memory memory;
+    const real *taps, *bias;
+    int64_t num_taps;
+    const real *skip;      /* (H,) */
+    const real *gate_bias; /* (E,) or NULL */
+    float *room;           /* (B, C + E), room to work in */
+    real *out;             /* (B, E) */
+    int64_t out_row, heads, groups, width, size;
+};
+
+/* Discrete Mamba-2. */
+void llamba(const void *arguments, int64_t rows)
 {
-    int64_t inner = heads * width, channels = inner + 2 * groups * size;
-    struct taps by = {taps, bias, num_taps, channels};
-#pragma omp parallel if (rows * inner * size > WORTH_THREADS)
-    {
+    const struct llamba at = *(const struct llamba *)arguments;
+    int64_t width = at.width, size = at.size, inner = at.heads * width, channels = inner + 2 * at.groups * size;
+    struct taps by = {at.taps, at.bias, at.num_taps, channels};
 #pragma omp for schedule(static)
-        for (int64_t row = 0; row < rows; row++)
-            convolve(projected + row * projected_row, by, window + row * window_row, room + row * (channels + inner));
+    for (int64_t row = 0; row < rows; row++)
+        convolve(at.projected + row * at.projected_row, by, at.memory.windows + row * at.memory.window_row,
+                 at.room + row * (channels + inner));
 #pragma omp for schedule(static)
-        for (int64_t task = 0; task < rows * heads; task++) {
-            int64_t row = task / heads, head = task % heads, group = head / (heads / groups);
-            const float *x = room + row * (channels + inner), *b = x + inner + group * size;
-            const real *gate = projected + row * projected_row + channels + head * width;
-            real *o = out + row * out_row + head * width;
-            float *y = room + row * (channels + inner) + channels + head * width;
-            struct token token = {
-                .x = x + head * width,
-                .b = b,
-                .c = b + groups * size,
-                .decay = sigmoid(-wide(projected[row * projected_row + channels + inner + head])),
-                .width = width,
-                .size = size,
-            };
-            step_state(&token, states + row * state_row + head * width * size, y);
+    for (int64_t task = 0; task < rows * at.heads; task++) {
+        int64_t row = task / at.heads, head = task % at.heads, group = head / (at.heads / at.groups);
+        const real *projected = at.projected + row * at.projected_row, *gate = projected + channels + head * width;
+        const float *x = at.room + row * (channels + inner), *b = x + inner + group * size;
+        real *o = at.out + row * at.out_row + head * width;
+        float *y = at.room + row * (channels + inner) + channels + head * width;
+        struct token token = {
+            .x = x + head * width,
+            .b = b,
+            .c = b + at.groups * size,
+            .decay = sigmoid(-wide(projected[channels + inner + head])),
+            .width = width,
+            .size = size,
+        };
+        step_state(&token, at.memory.states + row * at.memory.state_row + head * width * size, y);
 #pragma omp simd
-            for (int64_t p = 0; p < width; p++) {
-                float bias = gate_bias ? wide(gate_bias[head * width + p]) : 0.0f;
-                float opened = rounded(silu(rounded(wide(gate[p]) + bias)));
-                o[p] = narrow(rounded(y[p] + wide(skip[head]) * token.x[p]) * opened);
-            }
+        for (int64_t p = 0; p < width; p++) {
+            float bias = at.gate_bias ? wide(at.gate_bias[head * width + p]) : 0.0f;
+            float opened = rounded(silu(rounded(wide(gate[p]) + bias)));
+            o[p] = narrow(rounded(y[p] + wide(at.skip[head]) * token.x[p]) * opened);
         }
     }
 }
 
-/* Mamba-1 in heads. `projected` is (B, 2 E + 2 X + rank): z | x | B | C | dt, `delta` (B, E) without its bias, `rates`
- * (H, N, P); `room` (B, 4 E + X + H N) is room to work in. */
-void mamba1(const real *projected, int64_t projected_row, const real *delta, int64_t delta_row, real *window,
-            int64_t window_row, float *states, int64_t state_row, const real *taps, const real *bias,
-            int64_t num_taps, const float *rates, const float *delta_bias, const real *skip, float *room, real *out,
-            int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
+struct mamba1 {
+    const real *projected; /* (B, 2 E + 2 X + rank): z | x | B | C | dt */
+    int64_t projected_row;
+    const real *delta; /* (B, E) without its bias */
+    int64_t delta_row;
+    struct memory memory;
+    const real *taps, *bias;
+    int64_t num_taps;
+    const float *rates, *delta_bias; /* (H, N, P) and (E,) */
+    const real *skip;                /* (E,) */
+    float *room;                     /* (B, 4 E + X + H N), room to work in */
+    real *out;                       /* (B, E) */
+    int64_t out_row, heads, repeat, width, size;
+};
+
+/* Mamba-1 in heads. */
+void mamba1(const void *arguments, int64_t rows)
 {
-    int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
-    int64_t states_read = shared_b + heads * size; /* B | C */
-    struct taps by = {taps, bias, num_taps, inner};
-#pragma omp parallel for schedule(static) if (rows * inner * size > WORTH_THREADS)
+    const struct mamba1 at = *(const struct mamba1 *)arguments;
+    int64_t heads = at.heads, repeat = at.repeat, width = at.width, size = at.size, inner = heads * width;
+    int64_t shared = inner / repeat, shared_b = heads / repeat * size, states_read = shared_b + heads * size; /* B | C */
+    struct taps by = {at.taps, at.bias, at.num_taps, inner};
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        const real *z = projected + row * projected_row, *source = z + inner;
-        float *convolved = room + row * (4 * inner + states_read), *steps = convolved + inner, *x = steps + inner;
+        const real *z = at.projected + row * at.projected_row, *source = z + inner;
+        float *convolved = at.room + row * (4 * inner + states_read), *steps = convolved + inner, *x = steps + inner;
         float *y = x + inner, *b = y + inner, *c = b + shared_b;
         real repeated[inner];
         for (int64_t head = 0; head < heads; head++)
             memcpy(repeated + head * width, source + head / repeat * width, width * sizeof(real));
-        convolve(repeated, by, window + row * window_row, convolved);
+        convolve(repeated, by, at.memory.windows + row * at.memory.window_row, convolved);
         widen(source + shared, states_read, b);
 #pragma omp simd
         for (int64_t e = 0; e < inner; e++) {
             convolved[e] = rounded(silu(convolved[e]));
-            steps[e] = softplus(wide(delta[row * delta_row + e]) + delta_bias[e]);
+            steps[e] = softplus(wide(at.delta[row * at.delta_row + e]) + at.delta_bias[e]);
             x[e] = convolved[e] * steps[e];
         }
         for (int64_t head = 0; head < heads; head++) {
@@ -172,66 +201,76 @@ void mamba1(const real *projected, int64_t projected_row, const real *delta, int
                 .b = b + head / repeat * size,
                 .c = c + head * size,
                 .delta = steps + head * width,
-                .rates = rates + head * width * size,
+                .rates = at.rates + head * width * size,
                 .width = width,
                 .size = size,
             };
-            step_state(&token, states + row * state_row + head * width * size, y + head * width);
+            step_state(&token, at.memory.states + row * at.memory.state_row + head * width * size, y + head * width);
         }
-        real *o = out + row * out_row;
+        real *o = at.out + row * at.out_row;
 #pragma omp simd
         for (int64_t e = 0; e < inner; e++)
-            o[e] = narrow((y[e] + wide(skip[e]) * convolved[e]) * silu(wide(z[e])));
+            o[e] = narrow((y[e] + wide(at.skip[e]) * convolved[e]) * silu(wide(z[e])));
     }
 }
 
-/* The hybrids' Mamba-2. `projected` is (B, E + C + H): z | x | B | C | dt, with C = 2 X + E convolved channels;
- * `room` (B, C + 2 E) is room to work in. */
-void mamba2(const real *projected, int64_t projected_row, real *window, int64_t window_row, float *states,
-            int64_t state_row, const real *taps, const real *bias, int64_t num_taps, const float *rates,
-            const float *dt_bias, const real *skip, const real *norm, float epsilon, float *room, real *out,
-            int64_t out_row, int64_t rows, int64_t heads, int64_t repeat, int64_t width, int64_t size)
+struct mamba2 {
+    const real *projected; /* (B, E + C + H): z | x | B | C | dt, with C = 2 X + E convolved channels */
+    int64_t projected_row;
+    struct memory memory;
+    const real *taps, *bias;
+    int64_t num_taps;
+    const float *rates, *dt_bias; /* (H,) */
+    const real *skip, *norm;      /* (H,) and (E,) */
+    double epsilon;
+    float *room; /* (B, C + 2 E), room to work in */
+    real *out;   /* (B, E) */
+    int64_t out_row, heads, repeat, width, size;
+};
+
+/* The hybrids' Mamba-2. */
+void mamba2(const void *arguments, int64_t rows)
 {
-    int64_t inner = heads * width, shared = inner / repeat, shared_b = heads / repeat * size;
+    const struct mamba2 at = *(const struct mamba2 *)arguments;
+    int64_t heads = at.heads, repeat = at.repeat, width = at.width, size = at.size, inner = heads * width;
+    int64_t shared = inner / repeat, shared_b = heads / repeat * size;
     int64_t channels = shared + shared_b + heads * size, room_row = channels + 2 * inner;
-    struct taps by = {taps, bias, num_taps, channels};
-#pragma omp parallel if (rows * inner * size > WORTH_THREADS)
-    {
+    struct taps by = {at.taps, at.bias, at.num_taps, channels};
 #pragma omp for schedule(static)
-        for (int64_t row = 0; row < rows; row++) {
-            float *convolved = room + row * room_row;
-            convolve(projected + row * projected_row + inner, by, window + row * window_row, convolved);
+    for (int64_t row = 0; row < rows; row++) {
+        float *convolved = at.room + row * room_row;
+        convolve(at.projected + row * at.projected_row + inner, by, at.memory.windows + row * at.memory.window_row,
+                 convolved);
 #pragma omp simd
-            for (int64_t c = 0; c < channels; c++)
-                convolved[c] = rounded(silu(convolved[c]));
-        }
+        for (int64_t c = 0; c < channels; c++)
+            convolved[c] = rounded(silu(convolved[c]));
+    }
 #pragma omp for schedule(static)
-        for (int64_t task = 0; task < rows * heads; task++) {
-            int64_t row = task / heads, head = task % heads;
-            const real *z = projected + row * projected_row + head * width;
-            const float *convolved = room + row * room_row, *x = convolved + head / repeat * width;
-            float *scaled = room + row * room_row + channels + head * width, *y = scaled + inner, sum = 0.0f;
-            real *o = out + row * out_row + head * width;
-            float dt = softplus(wide(projected[row * projected_row + inner + channels + head]) + dt_bias[head]);
-            for (int64_t p = 0; p < width; p++)
-                scaled[p] = x[p] * dt;
-            struct token token = {
-                .x = scaled,
-                .b = convolved + shared + head / repeat * size,
-                .c = convolved + shared + shared_b + head * size,
-                .decay = exp_of(rates[head] * dt),
-                .width = width,
-                .size = size,
-            };
-            step_state(&token, states + row * state_row + head * width * size, y);
+    for (int64_t task = 0; task < rows * heads; task++) {
+        int64_t row = task / heads, head = task % heads;
+        const real *projected = at.projected + row * at.projected_row, *z = projected + head * width;
+        const float *convolved = at.room + row * room_row, *x = convolved + head / repeat * width;
+        float *scaled = at.room + row * room_row + channels + head * width, *y = scaled + inner, sum = 0.0f;
+        real *o = at.out + row * at.out_row + head * width;
+        float dt = softplus(wide(projected[inner + channels + head]) + at.dt_bias[head]);
+        for (int64_t p = 0; p < width; p++)
+            scaled[p] = x[p] * dt;
+        struct token token = {
+            .x = scaled,
+            .b = convolved + shared + head / repeat * size,
+            .c = convolved + shared + shared_b + head * size,
+            .decay = exp_of(at.rates[head] * dt),
+            .width = width,
+            .size = size,
+        };
+        step_state(&token, at.memory.states + row * at.memory.state_row + head * width * size, y);
 #pragma omp simd reduction(+ : sum)
-            for (int64_t p = 0; p < width; p++) {
-                y[p] = (y[p] + wide(skip[head]) * x[p]) * silu(wide(z[p]));
-                sum += y[p] * y[p];
-            }
-            float scale = 1.0f / sqrtf(sum / width + epsilon);
-            for (int64_t p = 0; p < width; p++)
-                o[p] = narrow(y[p] * scale * wide(norm[head * width + p]));
+        for (int64_t p = 0; p < width; p++) {
+            y[p] = (y[p] + wide(at.skip[head]) * x[p]) * silu(wide(z[p]));
+            sum += y[p] * y[p];
         }
+        float scale = 1.0f / sqrtf(sum / width + (float)at.epsilon);
+        for (int64_t p = 0; p < width; p++)
+            o[p] = narrow(y[p] * scale * wide(at.norm[head * width + p]));
     }
 }

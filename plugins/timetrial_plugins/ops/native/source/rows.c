@@ -1,20 +1,51 @@
-/* What is done to every row by itself: norms, gated products, and rotary positions.
+/* What is done to every row by itself: embeddings, norms, gated products, and rotary positions.
  *
  * Shapes: B rows, D model width, F MLP width, H query heads, G key/value heads, P channels per head.
  */
 #include "arithmetic.h"
 
-/* Add `added` (B, D), if any, to `hidden` (B, D), and write its RMSNorm. With `scales_first` the weight is multiplied
- * before the norm is rounded. */
-void add_norm(real *hidden, int64_t hidden_row, const real *added, int64_t added_row, const real *weight,
-              float epsilon, int64_t scales_first, real *out, int64_t out_row, int64_t rows, int64_t width)
+struct embed {
+    const int64_t *tokens; /* (B,), below 0 where there is none: what is read then does not matter */
+    const real *table;     /* (V, D) */
+    real *out;             /* (B, D) */
+    int64_t out_row, width;
+};
+
+/* Write the embeddings of tokens. */
+void embed(const void *arguments, int64_t rows)
 {
-#pragma omp parallel for schedule(static) if (rows * width > WORTH_THREADS)
+    const struct embed at = *(const struct embed *)arguments;
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        real *h = hidden + row * hidden_row, *o = out + row * out_row;
+        int64_t token = at.tokens[row] < 0 ? 0 : at.tokens[row];
+        memcpy(at.out + row * at.out_row, at.table + token * at.width, at.width * sizeof(real));
+    }
+}
+
+struct add_norm {
+    real *hidden; /* (B, D) */
+    int64_t hidden_row;
+    const real *added; /* (B, D) or NULL */
+    int64_t added_row;
+    const real *weight; /* (D,) */
+    double epsilon;
+    int64_t scales_first; /* whether the weight is multiplied before the norm is rounded */
+    real *out;            /* (B, D) */
+    int64_t out_row, width;
+};
+
+/* Add to a residual, and write its RMSNorm. */
+void add_norm(const void *arguments, int64_t rows)
+{
+    const struct add_norm at = *(const struct add_norm *)arguments;
+    const real *weight = at.weight;
+    int64_t width = at.width;
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; row++) {
+        real *h = at.hidden + row * at.hidden_row, *o = at.out + row * at.out_row;
         float sum = 0.0f;
-        if (added) {
-            const real *a = added + row * added_row;
+        if (at.added) {
+            const real *a = at.added + row * at.added_row;
 #pragma omp simd
             for (int64_t d = 0; d < width; d++)
                 h[d] = narrow(wide(h[d]) + wide(a[d]));
@@ -22,8 +53,8 @@ void add_norm(real *hidden, int64_t hidden_row, const real *added, int64_t added
 #pragma omp simd reduction(+ : sum)
         for (int64_t d = 0; d < width; d++)
             sum += wide(h[d]) * wide(h[d]);
-        float scale = 1.0f / sqrtf(sum / width + epsilon);
-        if (scales_first) {
+        float scale = 1.0f / sqrtf(sum / width + (float)at.epsilon);
+        if (at.scales_first) {
 #pragma omp simd
             for (int64_t d = 0; d < width; d++)
                 o[d] = narrow(wide(h[d]) * scale * wide(weight[d]));
@@ -35,30 +66,48 @@ void add_norm(real *hidden, int64_t hidden_row, const real *added, int64_t added
     }
 }
 
-/* Write silu(gate) * up, (B, F), of both side by side, (B, 2 F). */
-void gated_product(const real *both, int64_t both_row, real *out, int64_t out_row, int64_t rows, int64_t width)
+struct gated_product {
+    const real *both; /* (B, 2 F): the gate and what it lets through, side by side */
+    int64_t both_row;
+    real *out; /* (B, F) */
+    int64_t out_row, width;
+};
+
+/* Write silu(gate) * up. */
+void gated_product(const void *arguments, int64_t rows)
 {
-#pragma omp parallel for schedule(static) if (rows * width > WORTH_THREADS)
+    const struct gated_product at = *(const struct gated_product *)arguments;
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        const real *gate = both + row * both_row, *up = gate + width;
-        real *o = out + row * out_row;
+        const real *gate = at.both + row * at.both_row, *up = gate + at.width;
+        real *o = at.out + row * at.out_row;
 #pragma omp simd
-        for (int64_t f = 0; f < width; f++)
+        for (int64_t f = 0; f < at.width; f++)
             o[f] = narrow(rounded(silu(wide(gate[f]))) * wide(up[f]));
     }
 }
 
-/* Turn the first H + G heads of `heads` (B, H + 2 G, P) in place, and store keys and values in their rows' slots. */
-void rotate_and_store(real *heads, int64_t heads_row, const float *cos, const float *sin, const int64_t *positions,
-                      const int64_t *slots, real *keys, real *values, int64_t own_row, int64_t own_head,
-                      int64_t rows, int64_t queries, int64_t groups, int64_t width)
+struct rotate_and_store {
+    real *heads; /* (B, H + 2 G, P) */
+    int64_t heads_row;
+    const float *cos, *sin; /* (positions, P / 2) */
+    const int64_t *positions, *slots; /* (B,) */
+    real *keys, *values;              /* (B, G, S, P) */
+    int64_t own_row, own_head;
+    int64_t queries, groups, width;
+};
+
+/* Turn the first H + G heads in place, and store keys and values in their rows' slots. */
+void rotate_and_store(const void *arguments, int64_t rows)
 {
-    int64_t half = width / 2;
-#pragma omp parallel for schedule(static) if (rows * (queries + groups) * width > WORTH_THREADS)
+    const struct rotate_and_store at = *(const struct rotate_and_store *)arguments;
+    int64_t width = at.width, half = width / 2;
+#pragma omp for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        const float *c = cos + positions[row] * half, *s = sin + positions[row] * half;
-        for (int64_t head = 0; head < queries + groups; head++) {
-            real *first = heads + row * heads_row + head * width, *second = first + half;
+        const float *c = at.cos + at.positions[row] * half, *s = at.sin + at.positions[row] * half;
+        real *heads = at.heads + row * at.heads_row;
+        for (int64_t head = 0; head < at.queries + at.groups; head++) {
+            real *first = heads + head * width, *second = first + half;
 #pragma omp simd
             for (int64_t p = 0; p < half; p++) {
                 float a = wide(first[p]), b = wide(second[p]);
@@ -66,11 +115,11 @@ void rotate_and_store(real *heads, int64_t heads_row, const float *cos, const fl
                 second[p] = narrow(b * c[p] + a * s[p]);
             }
         }
-        for (int64_t group = 0; group < groups; group++) {
-            const real *key = heads + row * heads_row + (queries + group) * width, *value = key + groups * width;
-            int64_t place = row * own_row + group * own_head + slots[row] * width;
-            memcpy(keys + place, key, width * sizeof(real));
-            memcpy(values + place, value, width * sizeof(real));
+        for (int64_t group = 0; group < at.groups; group++) {
+            const real *key = heads + (at.queries + group) * width, *value = key + at.groups * width;
+            int64_t place = row * at.own_row + group * at.own_head + at.slots[row] * width;
+            memcpy(at.keys + place, key, width * sizeof(real));
+            memcpy(at.values + place, value, width * sizeof(real));
         }
     }
 }
