@@ -33,11 +33,5 @@ def blaming(what: str, origin: Origin) -> Iterator[None]:
 
 def blaming_each(what: str, origin: Origin, items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items of a plugin's iterator, and blame it for what it raises while making one."""
-    iterator = iter(items)
-    while True:
-        with blaming(what, origin):
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-        yield item
+    with blaming(what, origin):  # what the caller does with an item raises there, not in here
+        yield from items

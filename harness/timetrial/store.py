@@ -6,7 +6,6 @@ without a newline. Opening the folder for writing cuts it off, and readers skip 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -35,6 +34,8 @@ from timetrial.record import (
 
 Record = TypeVar("Record")
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 FILES: dict[type[Any], str] = {  # Any: each key is one of the record classes
     Completion: "samples.jsonl",
     Grade: "grades.jsonl",
@@ -60,11 +61,9 @@ class Appender(Generic[Record]):
         Raises:
             RunError: the disk is full or the file cannot be written; what was written before is kept.
         """
-        lines = io.StringIO()
-        with jsonlines.Writer(lines) as writer:
-            writer.write_all(to_json(record) for record in records)
+        lines = "".join(f"{_ENCODER.encode(to_json(record))}\n" for record in records)
         try:
-            self._file.write(lines.getvalue().encode("utf-8"))
+            self._file.write(lines.encode("utf-8"))
             self._file.flush()
         except OSError as cause:
             raise _cannot_write(self._path, cause) from cause

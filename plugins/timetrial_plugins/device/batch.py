@@ -33,7 +33,8 @@ class DeviceBatch:
         self._size = self._num_steps = 0
         self._begun: list[int] = []  # of each row in use, its own slots less the steps done
         self._prompt_of_row: list[int] = []  # -1: none
-        self._are_assigned = True  # the prompts, in memory
+        self._assigned: list[int] = []  # the same, as memory has it
+        self._open: list[int] = []  # rows whose completions have left and that the next are to take
         self._placed: list[PrefilledPrompt | None] = [None] * num_prompts
 
     @property
@@ -57,37 +58,60 @@ class DeviceBatch:
             for slots in range(first + 1, last + 1) if self._memory.has_slots else (1,):
                 self._runner.prepare(rows, slots)
 
-    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
-        """Add one completion of the prompt for each stream of random numbers."""
-        new = slice(self.size, self.size + len(streams))
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> Sequence[int]:
+        """Add one completion of the prompt for each stream of random numbers; return the rows they take."""
+        rows = self._take(len(streams))
         with torch.inference_mode():
             place = self._place(prompt, len(streams))
+            new, seeds = torch.tensor([rows, list(streams)], dtype=torch.int64, device=self._device)
             self._memory.put(prompt.state, prompt.row, new, is_shared=place >= 0)
-            self._step.streams[new] = torch.tensor(streams, dtype=torch.int64)
+            self._step.streams[new] = seeds
             self._step.logits[new] = prompt.logits
-            own = 0 if place >= 0 else prompt.state.longest
-            self._begun += [own - self._num_steps] * len(streams)
-            self._prompt_of_row += [place] * len(streams)
-            self._size = new.stop
-            self._are_assigned = False
+        begun = (0 if place >= 0 else prompt.state.longest) - self._num_steps
+        for row in rows:
+            self._begun[row], self._prompt_of_row[row] = begun, place
+        return rows
 
     def advance(self) -> Tensor:
         """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
+        assert not self._open, f"rows {self._open} were kept for completions that did not come"
         with torch.inference_mode(), self._on_device():
-            if not self._are_assigned:  # rows often come where others left, so once for both
+            if self._assigned != self._prompt_of_row:  # rows often come where others of their prompt left
                 self._memory.assign_prompts(self._prompt_of_row)
-                self._are_assigned = True
+                self._assigned = self._prompt_of_row.copy()
             self._runner.run(self.size, self._num_slots() + 1 if self._memory.has_slots else 1)
             self._num_steps += 1
             return self._step.tokens[: self.size].clone()  # the next step writes over them
 
-    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = (), num_next: int = 0) -> list[Move]:
         """Take rows out of the batch; return which of the last rows took the place of which dropped ones.
 
-        What `spoilt` rows leave behind is not read: attention stops at a row's end, and a new row brings its states.
+        The first `num_next` of the dropped are kept open, and still counted as in use, until completions are admitted
+        into them. What `spoilt` rows leave behind is not read: attention stops at a row's end, and a new row brings its
+        states.
         """
-        moves = closing_moves(self.size, rows)
-        slots, self._size = self._num_slots(), self.size - len(rows)
+        assert not self._open, f"rows {self._open} are open already"
+        holes = sorted(rows)
+        self._open = holes[:num_next]
+        for row in self._open:
+            self._prompt_of_row[row] = -1
+        return self._close(holes[num_next:])
+
+    def _take(self, num_rows: int) -> Sequence[int]:
+        """Return as many rows that are in use from now on: open ones first, then those behind the last."""
+        taken, self._open = self._open[:num_rows], self._open[num_rows:]
+        behind = range(self.size, self.size + num_rows - len(taken))
+        self._begun += [0] * len(behind)
+        self._prompt_of_row += [-1] * len(behind)
+        self._size = behind.stop
+        return [*taken, *behind]
+
+    def _close(self, holes: Collection[int]) -> list[Move]:
+        """Let the last rows take the places of holes, which are behind all open rows; return which took which."""
+        if not holes:
+            return []
+        moves = closing_moves(self.size, holes)
+        slots, self._size = self._num_slots(), self.size - len(holes)
         for source, target in moves:
             self._begun[target], self._prompt_of_row[target] = self._begun[source], self._prompt_of_row[source]
         del self._begun[self.size :], self._prompt_of_row[self.size :]
@@ -95,18 +119,17 @@ class DeviceBatch:
             self._memory.move(moves, slots)
             move_rows((self._step.streams, self._step.logits), moves)
             self._memory.idle(self.size)
-            self._are_assigned = False
         return moves
 
     def _place(self, prompt: PrefilledPrompt, num_rows: int) -> int:
         """Return where the prompt lies for sharing; -1 where rows get copies: they are few, or all places are taken."""
         if not self._memory.can_share:
             return -1
-        in_use = set(self._prompt_of_row)
-        self._placed = [kept if place in in_use else None for place, kept in enumerate(self._placed)]
         for place, kept in enumerate(self._placed):
             if kept is not None and kept.state is prompt.state and kept.row == prompt.row:
                 return place
+        in_use = set(self._prompt_of_row)
+        self._placed = [kept if place in in_use else None for place, kept in enumerate(self._placed)]
         if num_rows < LEAST_SHARERS or None not in self._placed:
             return -1
         place = self._placed.index(None)

@@ -57,11 +57,11 @@ class RowMemory:
         if isinstance(module, LlamaFrame):
             self._tables = module.rotary.tables(capacity, self._buffers["keys"])
             self._buffers |= self._slots(rows, capacity)._asdict()
-        self._counters = torch.zeros(4, rows, dtype=torch.int64, device=device)
+        self._idle = torch.tensor([[0], [0], [1], [0], [0]], device=device)
+        self._standing = self._idle.repeat(1, rows)  # (5, R): the counters, and whether rows are in use
+        self._counters, self._active = self._standing[:4], self._standing[4]  # (R,) 1: in use, 0: idle
         # (R,) each: tokens read, those in own slots, the same with the next one, drawn
         self._positions, self._own, self._own_lengths, self.counts = self._counters
-        self._own_lengths.fill_(1)
-        self._active = torch.zeros_like(self.counts)  # (R,) 1: in use, 0: idle
         self._entries = self._slots(num_prompts, capacity) if num_prompts and self.has_slots else None
         self._prompt_lengths = torch.zeros(num_prompts, dtype=torch.int64, device=device)  # (M,)
         self._plan = PromptPlan(rows, num_prompts, device)
@@ -82,19 +82,19 @@ class RowMemory:
         """Count the token that each of the first rows has drawn and read; idle rows have not."""
         self._counters[:, :rows].add_(self._active[:rows])
 
-    def put(self, source: DecodeState, row: int, rows: slice, *, is_shared: bool) -> None:
-        """Let rows continue a row of another state; with `is_shared` their keys and values are a placed prompt's."""
+    def put(self, source: DecodeState, row: int, rows: Tensor, *, is_shared: bool) -> None:
+        """Let rows, (B,) int64, continue a row of another state.
+
+        With `is_shared` their keys and values are a placed prompt's.
+        """
         length = source.longest
         for name, buffer in self._buffers.items():
-            one = source.buffers[name][:, row : row + 1]
             if name not in _SLOTTED:
-                buffer[:, rows] = one
+                _repeat_row(source.buffers[name][:, row], buffer, rows)
             elif not is_shared:
-                buffer[:, rows, :, :length] = one[:, :, :, :length]
-        self._positions[rows], self._active[rows] = length, 1
-        self._own[rows] = own = 0 if is_shared else length
-        self._own_lengths[rows] = own + 1
-        self.counts[rows] = 0
+                _repeat_row(source.buffers[name][:, row, :, :length], buffer[:, :, :, :length], rows)
+        own = 0 if is_shared else length
+        self._standing[:, rows] = torch.tensor([[length], [own], [own + 1], [0], [1]], device=rows.device)
 
     def place_prompt(self, source: DecodeState, row: int, place: int) -> None:
         """Keep the keys and values of a row of another state as the prompt of that index."""
@@ -116,9 +116,7 @@ class RowMemory:
 
     def idle(self, first: int) -> None:
         """Take the rows from `first` on out of use."""
-        self._counters[:, first:] = 0
-        self._own_lengths[first:] = 1
-        self._active[first:] = 0
+        self._standing[:, first:] = self._idle
 
     def _slots(self, rows: int, capacity: int) -> KeyValues:
         """Allocate keys and values as the kernels read them: a slot's channels side by side."""
@@ -150,6 +148,15 @@ class RowMemory:
             return [None] * layers
         shared = self._plan.prompts(self._entries, self._prompt_lengths, rows)
         return [shared._replace(entries=KeyValues(*parts)) for parts in zip(*self._entries, strict=True)]
+
+
+def _repeat_row(one: Tensor, buffer: Tensor, rows: Tensor) -> None:
+    """Write one row's memory, (L, ...), over rows of a buffer (L, R, ...)."""
+    if buffer.is_cpu:  # by slices: by indices it takes two to three times as long
+        for row in rows.tolist():
+            buffer[:, row] = one
+    else:
+        buffer[:, rows] = one[:, None]
 
 
 def move_rows(tensors: Sequence[Tensor], moves: Sequence[tuple[int, int]]) -> None:

@@ -46,7 +46,7 @@ class ReplayRowMemory(RowMemory):
         super().advance(rows)
         self._fill[:rows].add_(self._active[:rows]).remainder_(self._interval)
 
-    def put(self, source: DecodeState, row: int, rows: slice, *, is_shared: bool) -> None:
+    def put(self, source: DecodeState, row: int, rows: Tensor, *, is_shared: bool) -> None:
         """Let rows continue a row of another state, which is up to date: nothing is kept yet."""
         super().put(source, row, rows, is_shared=is_shared)
         self._fill[rows] = 0

@@ -56,16 +56,17 @@ class Batch(Protocol):
         No row is in use.
         """
 
-    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
-        """Add one completion of the prompt for each stream of random numbers."""
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> Sequence[int]:
+        """Add one completion of the prompt for each stream of random numbers; return the rows they take."""
 
     def advance(self) -> Tensor:
         """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
 
-    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = (), num_next: int = 0) -> list[Move]:
         """Take rows out of the batch; return which rows took the place of which ones, one after the other.
 
-        `spoilt` are those among the dropped whose memory may hold values that are not numbers.
+        `spoilt` are those among the dropped whose memory may hold values that are not numbers. `num_next` completions
+        or more are admitted before the next step: for as many, places may be kept open, so that no row has to move.
         """
 
 
@@ -107,8 +108,8 @@ class DecodeBatch:
     def prepare(self, rows: int, first: int, last: int) -> None:
         """Do nothing: each of these steps is an ordinary call."""
 
-    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> None:
-        """Add one completion of the prompt for each stream of random numbers."""
+    def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> Sequence[int]:
+        """Add one completion of the prompt for each stream of random numbers; return the rows they take."""
         with torch.inference_mode():
             start, stop = self.size, self.size + len(streams)
             if self._shares_prompts and len(streams) >= LEAST_SHARERS:
@@ -120,6 +121,7 @@ class DecodeBatch:
             self._columns = []
             new = prompt.logits.expand(len(streams), -1)
             self._logits = torch.cat((self._logits, new)) if start else new.clone()
+        return range(start, stop)
 
     def advance(self) -> Tensor:
         """Draw the next token of every row and read it; return the tokens, (B,), -1 where there is none."""
@@ -135,10 +137,11 @@ class DecodeBatch:
             self._logits = self._module.step(tokens.clamp(min=0), self._state)
         return tokens
 
-    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = ()) -> list[Move]:
+    def drop(self, rows: Collection[int], *, spoilt: Collection[int] = (), num_next: int = 0) -> list[Move]:
         """Take rows out of the batch; return which rows took the place of which ones.
 
-        `spoilt` are those among the dropped whose memory may hold values that are not numbers.
+        `spoilt` are those among the dropped whose memory may hold values that are not numbers. No place is kept open
+        for the next: rows stay in the order in which they came, which is that of their lengths.
         """
         size, slots = self.size - len(rows), self._state.slots_read()
         moves = closing_moves(self.size, rows) if slots is None else sorting_moves(slots, rows)

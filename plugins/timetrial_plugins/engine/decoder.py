@@ -8,7 +8,7 @@ row drew past its end is thrown away.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,14 +75,23 @@ class Ending:
 
     def __init__(self, eos_ids: Collection[int], stop: StopStrings, tokenizer: Tokenizer) -> None:
         self._enders = {*eos_ids, -1}
-        self._stop = stop
+        self._stop = stop if stop else None
         self._tokenizer = tokenizer
 
-    def may_be(self, row: _Row, new: Sequence[int]) -> bool:
-        """Return whether the row may have ended with its new tokens: most have not, and this is told at once."""
-        return bool(self._stop) or len(row.tokens) >= row.limit or not self._enders.isdisjoint(new)
+    def among(self, rows: Mapping[int, _Row], drawn: Sequence[Sequence[int]]) -> dict[int, Decoded]:
+        """Give each row the tokens drawn at its place; return the completions that these finished, by place."""
+        is_plain, has_no_ender = self._stop is None, self._enders.isdisjoint
+        finished: dict[int, Decoded] = {}
+        for place, row in rows.items():
+            new = drawn[place]
+            row.tokens += new
+            if is_plain and has_no_ender(new) and len(row.tokens) < row.limit:
+                continue  # as most rows do, so this is told at once
+            if decoded := self._of(row, len(new)):
+                finished[place] = decoded
+        return finished
 
-    def of(self, row: _Row, num_new: int) -> Decoded | None:
+    def _of(self, row: _Row, num_new: int) -> Decoded | None:
         """Return the completion if the last `num_new` tokens finished it."""
         tokens = row.tokens
         end, finish = self._end(row, num_new)
@@ -101,8 +110,6 @@ class Ending:
     def _end(self, row: _Row, num_new: int) -> tuple[int, Finish | None]:
         """Return how many tokens are text, and why there are no more."""
         tokens = row.tokens
-        if len(tokens) < row.limit and self._enders.isdisjoint(tokens[-num_new:]):
-            return len(tokens), None
         for position in range(len(tokens) - num_new, min(len(tokens), row.limit)):
             if tokens[position] in self._enders:
                 return position, "error" if tokens[position] == -1 else "stop"
@@ -116,16 +123,17 @@ class DecodeLoop:
         """Keep up to `max_rows` rows in `batch`, and look at what they drew every `steps_per_look` steps."""
         self._batch, self._ending = batch, ending
         self._max_rows, self._steps_per_look = max_rows, steps_per_look
-        self._rows: list[_Row] = []
+        self._rows: dict[int, _Row] = {}  # by their places in the batch
         self._waiting: deque[_Waiting] = deque()
+        self._num_waiting = 0  # completions
 
     def run(self, jobs: Sequence[PromptJob]) -> Iterator[Decoded]:
         """Yield every completion as it finishes."""
         self._waiting.extend(_Waiting(job=job) for job in jobs)
+        self._num_waiting += sum(len(job.samples) for job in jobs)
         while self._waiting or self._rows:
             self._fill()
-            drawn = torch.stack([self._batch.advance() for _ in range(self._steps_per_look)], dim=1)
-            yield from self._collect(drawn.tolist())
+            yield from self._collect(self._look())
 
     def _fill(self) -> None:
         """Admit waiting completions until the batch is full."""
@@ -135,9 +143,11 @@ class DecodeLoop:
                 self._prefill(free)
             assert first.prompt is not None
             samples = first.job.samples[first.num_begun : first.num_begun + free]
-            self._batch.admit(first.prompt, [sample.stream for sample in samples])
-            self._rows += [_Row(tag=sample.tag, limit=first.job.limit) for sample in samples]
+            places = self._batch.admit(first.prompt, [sample.stream for sample in samples])
+            for place, sample in zip(places, samples, strict=True):
+                self._rows[place] = _Row(tag=sample.tag, limit=first.job.limit)
             first.num_begun += len(samples)
+            self._num_waiting -= len(samples)
             if first.num_begun == len(first.job.samples):
                 self._waiting.popleft()
 
@@ -155,16 +165,25 @@ class DecodeLoop:
         for one, prompt in zip(together, prompts, strict=True):
             one.prompt = prompt
 
+    def _look(self) -> list[tuple[int, ...]]:
+        """Take some steps; return the tokens that each row drew, by its place."""
+        drawn = [self._batch.advance() for _ in range(self._steps_per_look)]
+        # A copy from an accelerator waits for it, so one for all steps; on a CPU there is nothing to wait for.
+        steps = [tokens.tolist() for tokens in drawn] if drawn[0].is_cpu else torch.stack(drawn).tolist()
+        return list(zip(*steps, strict=True))
+
     def _collect(self, drawn: Sequence[Sequence[int]]) -> list[Decoded]:
         """Give each row the tokens it drew; take the finished ones out."""
-        finished: dict[int, Decoded] = {}
-        for index, (row, tokens) in enumerate(zip(self._rows, drawn, strict=True)):
-            row.tokens += tokens
-            if self._ending.may_be(row, tokens) and (decoded := self._ending.of(row, len(tokens))):
-                finished[index] = decoded
+        finished = self._ending.among(self._rows, drawn)
         if finished:
-            spoilt = [index for index, decoded in finished.items() if decoded.finish == "error"]
-            for move in self._batch.drop(finished, spoilt=spoilt):
-                self._rows[move.target] = self._rows[move.source]
-            del self._rows[self._batch.size :]
+            self._drop(finished)
         return list(finished.values())
+
+    def _drop(self, finished: Mapping[int, Decoded]) -> None:
+        """Take finished rows out; as many completions as are waiting will come in their places."""
+        for place in finished:
+            del self._rows[place]
+        spoilt = [place for place, decoded in finished.items() if decoded.finish == "error"]
+        num_next = min(self._num_waiting, len(finished))
+        for move in self._batch.drop(finished, spoilt=spoilt, num_next=num_next):
+            self._rows[move.target] = self._rows.pop(move.source)

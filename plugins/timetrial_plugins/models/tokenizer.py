@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class ChatTokenizer:
         Raises:
             CheckpointError: there are none, or they cannot be read.
         """
+        from tokenizers.decoders import ByteLevel
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
         self.folder = folder
@@ -43,6 +44,8 @@ class ChatTokenizer:
         is_plain = issubclass(kind, PreTrainedTokenizerFast) and kind._decode is PreTrainedTokenizerFast._decode
         # Any: neither does tokenizers. Without the wrapper around it decoding takes a tenth of the time.
         self._backend: Any = self._tokenizer.backend_tokenizer if is_plain else None
+        is_by_bytes = self._backend is not None and isinstance(self._backend.decoder, ByteLevel)
+        self._texts = _TokenTexts(self._decode) if is_by_bytes else None
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -67,6 +70,14 @@ class ChatTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the exact text of `tokens`, special tokens left out."""
+        if self._texts is not None:
+            try:
+                return "".join([self._texts[token] for token in tokens])
+            except KeyError:
+                pass  # a character is spread over several tokens
+        return self._decode(tokens)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
         text: str
         if self._backend is not None:
             text = self._backend.decode(list(tokens), skip_special_tokens=True)
@@ -119,6 +130,25 @@ class ChatTokenizer:
         first = self._tokenizer.encode("", add_special_tokens=True)[:1]
         is_added = self._tokenizer.bos_token_id is not None and first == [self._tokenizer.bos_token_id]
         return str(self._tokenizer.bos_token) if is_added else ""
+
+
+class _TokenTexts(dict[int, str]):
+    """The text of each token that is whole characters, looked up when it first occurs.
+
+    Tokens of a byte-level tokenizer are bytes, so the texts of such tokens in a row are their text, and joining
+    them is the faster way to it.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        super().__init__()
+        self._decode = decode
+
+    def __missing__(self, token: int) -> str:
+        text = self._decode([token])
+        if "\ufffd" in text:  # a part of a character
+            raise KeyError(token)
+        self[token] = text
+        return text
 
 
 def pin_date(template: str) -> str:

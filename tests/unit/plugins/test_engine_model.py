@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from timetrial.protocol import Generation, OutOfMemory, Request, Sampling
 from timetrial.record import Message, Prompt
 from timetrial.spec import LoadOptions
 from timetrial.testing.fake import FakeClock
-from timetrial_plugins.engine.batch import DecodeBatch
+from timetrial_plugins.device.batch import DeviceBatch
+from timetrial_plugins.engine.batch import DecodeBatch, Move
 from timetrial_plugins.engine.model import EngineModel
 from timetrial_plugins.models.interface import DecodeState
 from timetrial_plugins.models.plugin import timetrial_models
@@ -165,6 +166,23 @@ def test_each_distinct_prompt_is_read_once_and_rows_leave_and_enter(
     assert max(seen.steps) == 16 and min(seen.steps) < 8, "finished rows must leave the batch"
     falls = [a for a, b in zip(seen.steps, seen.steps[1:], strict=False) if b < a]
     assert seen.steps.count(16) > 60 and falls, "waiting requests must take the places of finished ones"
+
+
+def test_no_row_moves_while_completions_wait_for_its_place(model: EngineModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    if model._steps is None:
+        pytest.skip("rows of the module's own steps stay in the order of their lengths")
+    seen, moves = Recorder(monkeypatch, model), []
+    drop = DeviceBatch.drop
+
+    def watched(batch: DeviceBatch, rows: Collection[int], **options: Any) -> list[Move]:
+        moves.append((len(seen.steps), drop(batch, rows, **options)))
+        return moves[-1][1]
+
+    monkeypatch.setattr(DeviceBatch, "drop", watched)
+    by_request(model, requests(10), replace(SAMPLED, max_tokens=60), 8)
+    last_full = len(seen.steps) - 1 - seen.steps[::-1].index(8)
+    while_full = [moved for step, moved in moves if step <= last_full]
+    assert while_full and not any(while_full) and any(moved for _, moved in moves)
 
 
 # How it ends

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from timetrial.error import CheckpointError
@@ -105,6 +107,19 @@ def test_text_is_what_transformers_makes_of_the_tokens(write: Callable[..., Chat
     for some in (tokens, [*tokens, *tokenizer.eos_ids, *tokens], tokens[:1], []):
         expected = wrapper.decode(some, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert tokenizer.decode(some) == expected
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer(write_tokenizer: WriteTokenizer, tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
+    return ChatTokenizer(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+@given(st.lists(st.integers(0, 257) | st.text(max_size=3) | st.sampled_from(["\u221a", "\ufffd"])))
+def test_text_is_that_of_all_tokens_together_however_characters_are_spread_over_them(
+    byte_tokenizer: ChatTokenizer, parts: list[int | str]
+) -> None:
+    tokens = [token for part in parts for token in ([part] if isinstance(part, int) else byte_tokenizer.encode(part))]
+    assert byte_tokenizer.decode(tokens) == byte_tokenizer._backend.decode(tokens, skip_special_tokens=True)
 
 
 def test_a_family_that_transformers_does_not_know_is_no_reason_for_a_warning(

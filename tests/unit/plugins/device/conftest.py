@@ -181,16 +181,17 @@ class Company:
         self.drawn: dict[tuple[int, int], list[int]] = {}
 
     def admit(self, prompt: int, *streams: int) -> None:
-        self.batch.admit(self.batch.prefill(PROMPTS[prompt]), streams)
-        self.rows += [(prompt, stream) for stream in streams]
+        rows = self.batch.admit(self.batch.prefill(PROMPTS[prompt]), streams)
+        for row, stream in zip(rows, streams, strict=True):
+            self.rows[row : row + 1] = [(prompt, stream)]
 
     def advance(self, steps: int) -> None:
         for _ in range(steps):
             for row, token in zip(self.rows, self.batch.advance().tolist(), strict=True):
                 self.drawn.setdefault(row, []).append(token)
 
-    def drop(self, *indices: int) -> None:
-        for move in self.batch.drop(indices):
+    def drop(self, *indices: int, num_next: int = 0) -> None:
+        for move in self.batch.drop(indices, num_next=num_next):
             self.rows[move.target] = self.rows[move.source]
         del self.rows[self.batch.size :]
 

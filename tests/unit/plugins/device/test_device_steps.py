@@ -49,6 +49,35 @@ def test_prompts_are_shared_by_those_that_come_together_and_copied_for_the_other
     rows.advance(1)
 
 
+@pytest.mark.parametrize("shares_prompts", [False, True], ids=["own prompts", "shared prompts"])
+def test_completions_come_in_the_places_of_those_that_left_and_nobody_moves(company, ops, shares_prompts):
+    rows = company(ops, 12, 30, shares_prompts=shares_prompts)
+    rows.admit(0, *range(9))
+    rows.admit(1, 20, 21)
+    rows.advance(3)
+    others = {row: rows.rows[row] for row in (0, 2, 3, 4, 6, 7, 8, 9)}
+    rows.drop(5, 1, 10, num_next=4)
+    assert rows.batch.size == 11
+    rows.admit(2, 30, 31)
+    rows.admit(0, 32, 33)
+    assert [rows.rows[row] for row in (1, 5, 10, 11)] == [(2, 30), (2, 31), (0, 32), (0, 33)]
+    assert all(rows.rows[row] == other for row, other in others.items())
+    rows.advance(4)
+
+
+def test_places_that_nobody_is_waiting_for_are_closed(company, ops):
+    rows = company(ops, 5, 30)
+    rows.admit(0, *range(5))
+    rows.advance(2)
+    rows.drop(0, 2, 3, num_next=1)
+    assert rows.batch.size == 3 and rows.rows[1:] == [(0, 1), (0, 4)]
+    with pytest.raises(AssertionError, match=r"rows \[0\] were kept"):
+        rows.batch.advance()
+    rows.admit(2, 30)
+    assert rows.rows[0] == (2, 30)
+    rows.advance(3)
+
+
 def test_past_the_first_128_slots_another_bucket_is_recorded(company, ops):
     rows = company(ops, 2, 150)
     rows.admit(3, 100)
