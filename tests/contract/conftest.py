@@ -1,5 +1,6 @@
 """The contracts run over whatever is installed: built-in plugins, and any other found in this environment."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ MAY_BE_MISSING = {
 }
 
 
+open_once = functools.cache(open_catalog)
+
+
 @pytest.fixture(scope="session")
 def catalog():
-    return open_catalog()
+    return open_once()
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +42,7 @@ def find_local_checkpoints(catalog):
 def pytest_generate_tests(metafunc):
     """Run a contract once per name that the catalog offers of the module's kind."""
     if "name" in metafunc.fixturenames:
-        kind, catalog = metafunc.module.KIND, open_catalog()
+        kind, catalog = metafunc.module.KIND, open_once()
         names = list(find_local_checkpoints(catalog) if kind == "checkpoints" else getattr(catalog, kind)())
         if not names and kind in MAY_BE_MISSING:
             names = [pytest.param("none", marks=pytest.mark.skip(MAY_BE_MISSING[kind]))]

@@ -1,12 +1,21 @@
-"""Run the command line as a user does: in a process of its own, with the shipped model."""
+"""Run the command line as a user does: in a folder of its own, with the shipped model.
 
+A command that has to be killed is a process of its own; the others run in this one, which has imported all they need.
+"""
+
+import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from timetrial.cli.main import run_command_line
 
 SHIPPED = ("--model", "nutshell-llama", "--task", "nutshell", "--temperature", "0.8", "--quiet")
 
@@ -14,14 +23,14 @@ SHIPPED = ("--model", "nutshell-llama", "--task", "nutshell", "--temperature", "
 class CommandLine:
     """Runs `timetrial` in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, measure_rates: Callable) -> None:
+        self.folder, self.measure_rates = folder, measure_rates
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TIMETRIAL_")}
         self.environment |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         self.environment["TIMETRIAL_REGISTRY"] = str(folder / "registry")
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Start a command and return the process."""
+        """Start a command in a process of its own and return the process."""
         return subprocess.Popen(
             [sys.executable, "-m", "timetrial", *map(str, arguments)],
             cwd=self.folder,
@@ -35,24 +44,30 @@ class CommandLine:
 
     def __call__(self, *arguments: str, expect: int = 0) -> str:
         """Run a command to its end; return what it printed on stdout, or on stderr if it was to fail."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=110)
-        assert process.returncode == expect, f"exit code {process.returncode}\n{out}\n{err}"
-        return err if expect else out
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch("timetrial_plugins.engine.roofline.measure_rates", self.measure_rates),
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as err,
+        ):
+            code = run_command_line([str(argument) for argument in arguments])
+        assert code == expect, f"exit code {code}\n{out.getvalue()}\n{err.getvalue()}"
+        return (err if expect else out).getvalue()
 
 
 @pytest.fixture
-def timetrial(tmp_path):
+def timetrial(tmp_path, rates_measured_once):
     """Run `timetrial` in an empty folder."""
-    return CommandLine(tmp_path)
+    return CommandLine(tmp_path, rates_measured_once)
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def finished_run(tmp_path_factory, rates_measured_once):
     """A small run of the shipped model, everything included: 10 problems, 8 samples, timed and scored."""
     folder = tmp_path_factory.mktemp("finished")
     run = folder / "run"
-    CommandLine(folder)(
+    CommandLine(folder, rates_measured_once)(
         *("run", *SHIPPED, "--samples", "8", "--limit", "10", "--out", run),
         *("--reward-model", "likelihood:nutshell-llama", "--repeats", "2", "--batch", "1,4", "--new-tokens", "8"),
     )

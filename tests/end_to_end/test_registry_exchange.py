@@ -11,9 +11,9 @@ GRID = ("--batch", "1,2", "--repeats", "1", "--prompt-tokens", "8", "--new-token
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory):
+def user(tmp_path_factory, rates_measured_once):
     """Somebody whose registry holds the shipped model's weights under a name of their own, as student@champion."""
-    timetrial = CommandLine(tmp_path_factory.mktemp("user"))
+    timetrial = CommandLine(tmp_path_factory.mktemp("user"), rates_measured_once)
     timetrial("registry", "export", "nutshell-llama", "exported", "-q")
     timetrial("registry", "import", "exported", "--name", "student", "-q")
     timetrial("registry", "alias", "student", "champion", "1")

@@ -48,19 +48,21 @@ def test_the_same_command_again_changes_no_record(finished_run, timetrial):
 
 
 def test_a_killed_run_continues_to_the_samples_of_an_undisturbed_one(timetrial, tmp_path):
-    command = ("run", *SMALL, "--samples", "24", "--batch-size", "5")
+    command = ("run", *SMALL, "--samples", "12", "--batch-size", "5")
     process = timetrial.start(*command, "--out", tmp_path / "killed")
     samples = tmp_path / "killed" / "samples.jsonl"
     pause = threading.Event()
-    while process.poll() is None and not (samples.is_file() and samples.read_bytes().count(b"\n") >= 40):
+    while process.poll() is None and not (samples.is_file() and samples.read_bytes().count(b"\n") >= 20):
         pause.wait(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = samples.read_bytes().count(b"\n")
-    assert 40 <= kept < 240, "the kill must fall into the middle of the run"
-    timetrial(*command, "--out", tmp_path / "killed")
+    assert 20 <= kept < 120, "the kill must fall into the middle of the run"
+    continued = timetrial.start(*command, "--out", tmp_path / "killed")
     timetrial(*command, "--out", tmp_path / "undisturbed")
-    assert len(lines(samples)) == 240
+    _, err = continued.communicate(timeout=110)
+    assert (continued.returncode, err) == (0, "")
+    assert len(lines(samples)) == 120
     assert lines(samples) == lines(tmp_path / "undisturbed" / "samples.jsonl")
     assert lines(tmp_path / "killed" / "grades.jsonl") == lines(tmp_path / "undisturbed" / "grades.jsonl")
 

@@ -1,8 +1,9 @@
 """Run by tests as a process of its own, alone or under torchrun: distil a tiny Llamba, and perhaps be interrupted.
 
-    python training_process.py FOLDER STAGE [SIGNAL STEP]
+    python training_process.py FOLDER STAGE[,STAGE...] [SIGNAL STEP]
 
-The signal (KILL, TERM) is raised in the first process after the step.
+Each stage is a training of its own, in FOLDER/STAGE. The signal (KILL, TERM) is raised in the first process after the
+step.
 """
 
 from __future__ import annotations
@@ -64,15 +65,17 @@ def make_job(stage: str) -> Job:
 
 
 def main() -> None:
-    folder, stage, *interruption = sys.argv[1:]
+    folder, stages, *interruption = sys.argv[1:]
 
     def report(entry: StepLog) -> None:
         if interruption and entry.step == int(interruption[1]):
             signal.raise_signal(signal.Signals[f"SIG{interruption[0]}"])
 
-    Path(folder).mkdir(exist_ok=True)
     with opened_world("cpu") as world:
-        train(make_job(stage), Path(folder), Surroundings(clock=FakeClock(), world=world, report=report))
+        for stage in stages.split(","):
+            output = Path(folder) / stage
+            output.mkdir(parents=True, exist_ok=True)
+            train(make_job(stage), output, Surroundings(clock=FakeClock(), world=world, report=report))
 
 
 if __name__ == "__main__":

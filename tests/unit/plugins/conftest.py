@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from timetrial.rates import MachineRates
+
 BOS, EOS = "<|begin|>", "<|end|>"
 CHAT_TEMPLATE = (
     "{{ '<|begin|>' }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
@@ -107,3 +109,9 @@ def edit_json() -> Callable[..., None]:
         path.write_text(json.dumps({key: value for key, value in data.items() if key not in remove}))
 
     return edit
+
+
+@pytest.fixture
+def known_rates(monkeypatch: pytest.MonkeyPatch, rates_measured_once: Callable[..., MachineRates]) -> None:
+    """Let commands take the rates of this machine that were measured before, if they were."""
+    monkeypatch.setattr("timetrial_plugins.engine.roofline.measure_rates", rates_measured_once)

@@ -200,6 +200,7 @@ def test_a_static_cache_and_a_compiled_step_take_the_same_readings() -> None:
     assert "static cache, compiled" in model.description["kernels"]
 
 
+@pytest.mark.usefixtures("known_rates")
 def test_both_are_timed_side_by_side_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hybrid = LLAMA | {"mamba_config": {"d_model": 32, "ssm_cfg": {"expand": 1}, "d_xb": 16, "attn_layers": [1]}}
     folders = []

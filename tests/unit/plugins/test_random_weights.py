@@ -114,6 +114,7 @@ def test_a_config_that_no_module_can_be_built_of_is_refused() -> None:
         spec.build_random({"model_type": "llama"}, CPU)
 
 
+@pytest.mark.usefixtures("known_rates")
 def test_configurations_are_timed_swept_compared_and_continued_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

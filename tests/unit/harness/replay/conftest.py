@@ -45,7 +45,7 @@ class Weighted:
         return weighted_choice(classes, scores)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rules():
     return {"majority": Majority(), "best-of-n": BestOf(), "weighted": Weighted()}
 
@@ -73,7 +73,7 @@ def make_contender(model="big", seed=0, *, problems=3, samples=6, ks=(1, 2, 4, 6
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def contender():
     return make_contender
 

@@ -1,5 +1,6 @@
 """Deadline curves: every subset tried by hand, the two ends of time, and what the envelope takes."""
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -50,15 +51,30 @@ def mode(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def curves_of(contender, rules):
+    """Return a function that makes the curves of one contender of all rules and modes, the same ones once."""
+    return functools.cache(lambda **changes: deadline_curves([contender(**changes)], rules, SETTINGS))
+
+
+SCORING_S = np.array([3.0, 5.0, 11.0, 12.5])
+
+
+@pytest.fixture(scope="module")
+def scored_curves(contender, rules):
+    """The curves of a contender whose samples take their time to be scored."""
+    return deadline_curves([replace(contender(), scoring={"prm": SCORING_S})], rules, SETTINGS)
+
+
 def of(made, mode, rule):
     (curve,) = [curve for curve in made.curves if (curve.mode, curve.rule) == (mode, rule)]
     return curve
 
 
 @pytest.mark.parametrize("rule", ["coverage", "majority", "best-of-n", "weighted"])
-def test_every_value_is_the_mean_over_all_subsets(contender, rules, mode, rule):
+def test_every_value_is_the_mean_over_all_subsets(contender, curves_of, mode, rule):
     entry = contender()
-    curve = of(deadline_curves([entry], rules, SETTINGS), mode, rule)
+    curve = of(curves_of(), mode, rule)
     expected = [[plain_value(entry, rule, mode, k, t) for t in curve.deadlines_s] for k in curve.ks]
     is_exact = mode == "static" and rule in EXACT
     np.testing.assert_allclose(curve.values, expected, atol=1e-12 if is_exact else 0.07)
@@ -66,25 +82,26 @@ def test_every_value_is_the_mean_over_all_subsets(contender, rules, mode, rule):
 
 
 @pytest.mark.parametrize("rule", ["coverage", "majority", "best-of-n", "weighted"])
-def test_rules_that_take_scores_have_chosen_when_the_samples_are_scored_too(contender, rules, mode, rule):
-    scoring_s = np.array([3.0, 5.0, 11.0, 12.5])
-    entry = replace(contender(), scoring={"prm": scoring_s})
-    curve = of(deadline_curves([entry], rules, SETTINGS), mode, rule)
+def test_rules_that_take_scores_have_chosen_when_the_samples_are_scored_too(
+    contender, curves_of, scored_curves, mode, rule
+):
+    entry = contender()
+    curve = of(scored_curves, mode, rule)
     is_scored = rule in ("best-of-n", "weighted")
     assert curve.accounting == ("generation + verifier" if is_scored else "generation")
-    waits_s = scoring_s if is_scored else np.zeros(4)
+    waits_s = SCORING_S if is_scored else np.zeros(4)
     expected = [
         [plain_value(entry, rule, mode, k, t - wait_s) for t in curve.deadlines_s]
         for k, wait_s in zip(curve.ks, waits_s, strict=True)
     ]
     np.testing.assert_allclose(curve.values, expected, atol=1e-12 if mode == "static" and rule in EXACT else 0.07)
-    unhurried = of(deadline_curves([contender()], rules, SETTINGS), mode, rule)
+    unhurried = of(curves_of(), mode, rule)
     np.testing.assert_allclose(np.array(curve.values)[:, -1], np.array(unhurried.values)[:, -1])
 
 
-def test_drawn_values_are_within_their_stated_errors(contender, rules, mode):
+def test_drawn_values_are_within_their_stated_errors(contender, curves_of, mode):
     entry = contender(problems=12, seed=3)
-    curve = of(deadline_curves([entry], rules, SETTINGS), mode, "weighted")
+    curve = of(curves_of(problems=12, seed=3), mode, "weighted")
     expected = np.array([[plain_value(entry, "weighted", mode, k, t) for t in curve.deadlines_s] for k in curve.ks])
     places = [curve.ks.index(k) if k else 0 for k in curve.best_ks]
     at_best = expected[places, np.arange(len(places))]
@@ -93,9 +110,9 @@ def test_drawn_values_are_within_their_stated_errors(contender, rules, mode):
     assert 0 < errors.max() < 0.5 / np.sqrt(12 * 200)
 
 
-def test_in_the_end_every_curve_is_the_ordinary_one_and_in_the_beginning_0(contender, rules, mode):
+def test_in_the_end_every_curve_is_the_ordinary_one_and_in_the_beginning_0(contender, rules, curves_of, mode):
     entry = contender(seed=1)
-    made = deadline_curves([entry], rules, SETTINGS)
+    made = curves_of(seed=1)
     ordinary = {
         item.rule: item.values.mean(axis=0)
         for item in estimate_rules(entry.votes, rules, Plan(ks=entry.ks, seed=SETTINGS.seed))
@@ -118,15 +135,15 @@ def test_the_envelope_is_the_best_k_at_each_deadline_and_its_band_holds_it(conte
         assert all(0 <= low <= high <= 1 for low, high in zip(curve.low, curve.high, strict=True))
 
 
-def test_coverage_of_one_k_never_falls_with_time(contender, rules, mode):
-    curve = of(deadline_curves([contender(problems=8)], rules, SETTINGS), mode, "coverage")
+def test_coverage_of_one_k_never_falls_with_time(curves_of, mode):
+    curve = of(curves_of(problems=8), mode, "coverage")
     rises = np.diff(np.array(curve.values), axis=1)
     assert (rises >= (-1e-12 if mode == "static" else -0.02)).all(), "drawn values end in exact ones"
     assert (rises[curve.ks.index(1)] >= -1e-12).all(), "all subsets of 1 are tried"
 
 
-def test_a_compact_batch_solves_no_less_than_a_static_one_by_coverage(contender, rules):
-    made = deadline_curves([contender(problems=8)], rules, SETTINGS)
+def test_a_compact_batch_solves_no_less_than_a_static_one_by_coverage(curves_of):
+    made = curves_of(problems=8)
     static, compact = (np.array(of(made, mode, "coverage").values) for mode in ("static", "compact"))
     assert (compact >= static - 0.05).all()
 

@@ -36,7 +36,7 @@ def fit():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def replay(contender, rules, fit):
     made = deadline_curves([contender("big"), contender("small", seed=5)], rules, DeadlineSettings(replicates=50))
     validation = Validation(
@@ -88,11 +88,15 @@ def report(replay):
     return ReportData(title="run", curves=(curve, replace(curve, model="small")), replay=replay)
 
 
-def test_static_and_compact_deadlines_never_share_a_table_or_a_figure(replay):
+@pytest.fixture(scope="module")
+def pictures(replay):
+    with canvas.style():
+        return list(draw_deadlines(report(replay)))
+
+
+def test_static_and_compact_deadlines_never_share_a_table_or_a_figure(replay, pictures):
     titles = [table.title for table in deadline_tables(replay)]
     assert all(("static" in title) is not ("compact" in title) for title in titles) and len(titles) == 4
-    with canvas.style():
-        pictures = list(draw_deadlines(report(replay)))
     assert len(pictures) == 2 * 4 and len({picture.name for picture in pictures}) == 8
     for picture in pictures:
         assert {mode for mode in ("static", "compact") if f"{mode} batch" in picture.svg} == {
@@ -132,12 +136,11 @@ def test_the_fit_shows_its_form_and_both_residuals(replay):
     assert "not the time" in tables["task: throughput of a busy engine"].note
 
 
-def test_the_page_holds_deadlines_and_says_what_is_missing(replay):
+def test_the_page_holds_deadlines_and_says_what_is_missing(replay, pictures):
     data = report(replay)
     sections = make_sections(data)
     assert {"At a deadline", "By actual lengths"} <= {section.title for section in sections}
-    with canvas.style():
-        page = render_page(data, list(draw_deadlines(data)), sections)
+    page = render_page(data, pictures, sections)
     assert "At a deadline: task" in page and "one context only" in page
 
 

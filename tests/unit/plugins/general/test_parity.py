@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from timetrial_plugins.general.config import GeneralConfig
 from timetrial_plugins.general.model import TimetrialLM
 from timetrial_plugins.general.tasks import load_tasks
 
-pytest.importorskip("accelerate", reason="lm-eval's hf model needs it")
-pytest.importorskip("peft", reason="lm-eval's hf model needs it")
+# Found, not imported: that takes seconds, and these tests are collected wherever others run.
+missing = [name for name in ("accelerate", "peft") if find_spec(name) is None]
+pytestmark = pytest.mark.skipif(bool(missing), reason=f"lm-eval's hf model needs {' and '.join(missing)}")
 
 Outcome = dict[str, Any]
 

@@ -159,14 +159,18 @@ def verdicts_by_class(gold: str, texts: list[str]) -> dict[str, set[bool | None]
     return verdicts
 
 
+def of_several_members() -> list[str]:
+    """The texts of the tables whose class has other members: there is nothing to judge a single one unlike."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for text in tabled():
+        members[answer_class(text)].append(text)
+    return [text for group in members.values() if len(group) > 1 for text in group]
+
+
 def test_the_members_of_a_class_are_judged_alike() -> None:
     """A class is judged once, so a verdict must not depend on which of its members was judged."""
-    texts = tabled()
-    members: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
-        members[answer_class(text)].append(text)
-    several = [text for group in members.values() if len(group) > 1 for text in group]
-    for gold in random.Random(0).sample(texts, 60):
+    several = of_several_members()
+    for gold in random.Random(0).sample(tabled(), 60):
         split = {name for name, verdicts in verdicts_by_class(gold, several).items() if len(verdicts) > 1}
         assert split == set(), gold
 
@@ -180,7 +184,7 @@ def test_the_members_of_a_class_are_judged_alike_by_their_own_gold_answer() -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))  # each gold answer asks sympy about many pairs, which takes a while
 def test_the_members_of_a_class_are_judged_alike_by_every_gold_answer(part: int) -> None:
-    texts = tabled()
-    for gold in texts[part::8]:
-        split = {name for name, verdicts in verdicts_by_class(gold, texts).items() if len(verdicts) > 1}
+    several = of_several_members()
+    for gold in tabled()[part::8]:
+        split = {name for name, verdicts in verdicts_by_class(gold, several).items() if len(verdicts) > 1}
         assert split == set(), gold
