@@ -37,7 +37,7 @@ from timetrial.floor import decode_cost
 from timetrial.protocol import Sampling
 from timetrial.spec import LoadOptions
 from timetrial_plugins.engine import placement
-from timetrial_plugins.engine.batch import DecodeBatch, PrefilledPrompt
+from timetrial_plugins.engine.batch import PrefilledPrompt
 from timetrial_plugins.engine.random_weights import RandomModel, build_random
 from timetrial_plugins.engine.roofline import measure_rates
 from timetrial_plugins.engine.sampler import Sampler, stream_seed
@@ -91,12 +91,12 @@ def measure(family: str, arguments: argparse.Namespace) -> list[Cell]:
 def read_prompt(model: RandomModel, context: int) -> PrefilledPrompt:
     """Read a prompt that leaves one token of the context to the warm-up; once, for all batches and repeats."""
     prompt = torch.randint(VOCABULARY, (context - 1,), generator=torch.Generator().manual_seed(context)).tolist()
-    return DecodeBatch(model._module, SAMPLER, 1, context).prefill(prompt)
+    return model._batch(SAMPLER, 1, context, shares_prompts=False).prefill(prompt)
 
 
 def fastest_step_s(model: RandomModel, prompt: PrefilledPrompt, batch: int, capacity: int, steps: int) -> float:
     """Return the seconds of the fastest step of a batch, each sequence with its own copy of the prompt."""
-    decode = DecodeBatch(model._module, SAMPLER, batch, capacity)
+    decode = model._batch(SAMPLER, batch, capacity, shares_prompts=False)
     decode.admit(prompt, [stream_seed(0, "step time", row) for row in range(batch)])
     decode.advance()  # warms up, and makes the random numbers of the others
     seconds = []

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timetrial_plugins.device.memory import RowMemory, move_rows
+from timetrial_plugins.device.memory import RowMemory, move_rows, write_rows
 from timetrial_plugins.device.step import DeviceStep
-from timetrial_plugins.engine.batch import LEAST_SHARERS, Move, PrefilledPrompt, closing_moves, read_prompts
+from timetrial_plugins.engine.batch import Move, PrefilledPrompt, closing_moves, read_prompts
 from timetrial_plugins.engine.graph import Runner
 from timetrial_plugins.models.interface import CausalModule
 
@@ -61,12 +61,9 @@ class DeviceBatch:
     def admit(self, prompt: PrefilledPrompt, streams: Sequence[int]) -> Sequence[int]:
         """Add one completion of the prompt for each stream of random numbers; return the rows they take."""
         rows = self._take(len(streams))
-        with torch.inference_mode():
-            place = self._place(prompt, len(streams))
-            new, seeds = torch.tensor([rows, list(streams)], dtype=torch.int64, device=self._device)
-            self._memory.put(prompt.state, prompt.row, new, is_shared=place >= 0)
-            self._step.streams[new] = seeds
-            self._step.logits[new] = prompt.logits
+        place = self._place(prompt)
+        self._memory.put(prompt.state, prompt.row, rows, streams, is_shared=place >= 0)
+        write_rows(self._step.logits, rows, prompt.logits.float())
         begun = (0 if place >= 0 else prompt.state.longest) - self._num_steps
         for row in rows:
             self._begun[row], self._prompt_of_row[row] = begun, place
@@ -117,12 +114,15 @@ class DeviceBatch:
         del self._begun[self.size :], self._prompt_of_row[self.size :]
         with torch.inference_mode():
             self._memory.move(moves, slots)
-            move_rows((self._step.streams, self._step.logits), moves)
+            move_rows([self._step.logits], moves)
             self._memory.idle(self.size)
         return moves
 
-    def _place(self, prompt: PrefilledPrompt, num_rows: int) -> int:
-        """Return where the prompt lies for sharing; -1 where rows get copies: they are few, or all places are taken."""
+    def _place(self, prompt: PrefilledPrompt) -> int:
+        """Return where the prompt lies for sharing; -1 where rows get copies: prompts are not shared, or too many are.
+
+        However few rows come now, most often others of the prompt follow.
+        """
         if not self._memory.can_share:
             return -1
         for place, kept in enumerate(self._placed):
@@ -130,7 +130,7 @@ class DeviceBatch:
                 return place
         in_use = set(self._prompt_of_row)
         self._placed = [kept if place in in_use else None for place, kept in enumerate(self._placed)]
-        if num_rows < LEAST_SHARERS or None not in self._placed:
+        if None not in self._placed:
             return -1
         place = self._placed.index(None)
         self._placed[place] = prompt

@@ -21,8 +21,9 @@ from timetrial_plugins.models.interface import CausalModule, DecodeState
 from timetrial_plugins.models.layers import RotaryTables
 from timetrial_plugins.models.shared_prompt import KeyValues
 from timetrial_plugins.ops.prompt_plan import PromptPlan
-from timetrial_plugins.ops.step_ops import Memory, Place, ReplayMemory, SharedPrompts
+from timetrial_plugins.ops.step_ops import Memory, Place, ReplayMemory, SharedPrompts, StepOps
 
+_NUM_COUNTERS = 4
 _SLOTTED = {"keys", "values"}  # buffers (L, R, G, S, P), the others being (L, R, ...)
 
 
@@ -57,11 +58,10 @@ class RowMemory:
         if isinstance(module, LlamaFrame):
             self._tables = module.rotary.tables(capacity, self._buffers["keys"])
             self._buffers |= self._slots(rows, capacity)._asdict()
-        self._idle = torch.tensor([[0], [0], [1], [0], [0]], device=device)
-        self._standing = self._idle.repeat(1, rows)  # (5, R): the counters, and whether rows are in use
-        self._counters, self._active = self._standing[:4], self._standing[4]  # (R,) 1: in use, 0: idle
-        # (R,) each: tokens read, those in own slots, the same with the next one, drawn
-        self._positions, self._own, self._own_lengths, self.counts = self._counters
+        self._idle = torch.tensor([[0], [0], [1], [0], [0], [0]], device=device)
+        self._standing = self._idle.repeat(1, rows)  # (6, R), of which the counters come first
+        # (R,) each: tokens read, those in own slots, the same with the next one, drawn; 1 for rows in use, 0 for others
+        self._positions, self._own, self._own_lengths, self.counts, self._active, self.streams = self._standing
         self._entries = self._slots(num_prompts, capacity) if num_prompts and self.has_slots else None
         self._prompt_lengths = torch.zeros(num_prompts, dtype=torch.int64, device=device)  # (M,)
         self._plan = PromptPlan(rows, num_prompts, device)
@@ -78,24 +78,27 @@ class RowMemory:
             self._views[bucket] = self._view(bucket)
         return self._views[bucket]
 
-    def advance(self, rows: int) -> None:
+    def advance(self, rows: int, ops: StepOps) -> None:
         """Count the token that each of the first rows has drawn and read; idle rows have not."""
-        self._counters[:, :rows].add_(self._active[:rows])
+        ops.count(self._standing[:_NUM_COUNTERS, :rows], self._active[:rows])
 
-    def put(self, source: DecodeState, row: int, rows: Tensor, *, is_shared: bool) -> None:
-        """Let rows, (B,) int64, continue a row of another state.
+    def put(
+        self, source: DecodeState, row: int, rows: Sequence[int], streams: Sequence[int], *, is_shared: bool
+    ) -> None:
+        """Let rows continue a row of another state, with seeds of their own.
 
         With `is_shared` their keys and values are a placed prompt's.
         """
         length = source.longest
+        own = 0 if is_shared else length
+        write_rows(self._standing.mT, rows, [(length, own, own + 1, 0, 1, stream) for stream in streams])
         for name, buffer in self._buffers.items():
             if name not in _SLOTTED:
                 _repeat_row(source.buffers[name][:, row], buffer, rows)
             elif not is_shared:
                 _repeat_row(source.buffers[name][:, row, :, :length], buffer[:, :, :, :length], rows)
-        own = 0 if is_shared else length
-        self._standing[:, rows] = torch.tensor([[length], [own], [own + 1], [0], [1]], device=rows.device)
 
+    @torch.inference_mode()
     def place_prompt(self, source: DecodeState, row: int, place: int) -> None:
         """Keep the keys and values of a row of another state as the prompt of that index."""
         assert self._entries is not None
@@ -112,7 +115,7 @@ class RowMemory:
     def move(self, moves: Sequence[tuple[int, int]], slots: int) -> None:
         """Copy rows, up to `slots` of their slots, over others; no row is both a source and a target."""
         used = [buffer[:, :, :, :slots] if name in _SLOTTED else buffer for name, buffer in self._buffers.items()]
-        move_rows([part.transpose(0, 1) for part in (*used, self._counters)], moves)
+        move_rows([part.transpose(0, 1) for part in (*used, self._standing)], moves)
 
     def idle(self, first: int) -> None:
         """Take the rows from `first` on out of use."""
@@ -150,13 +153,23 @@ class RowMemory:
         return [shared._replace(entries=KeyValues(*parts)) for parts in zip(*self._entries, strict=True)]
 
 
-def _repeat_row(one: Tensor, buffer: Tensor, rows: Tensor) -> None:
+def write_rows(tensor: Tensor, rows: Sequence[int], values: Tensor | Sequence[Sequence[int]]) -> None:
+    """Write values (B, ...), or (1, ...) for all, over rows of a tensor (R, ...) of 32 or 64-bit numbers."""
+    if tensor.is_cpu:  # by NumPy, to which little takes a fraction of what it takes PyTorch
+        tensor.numpy()[rows] = values
+    else:
+        places = torch.tensor(rows, device=tensor.device)
+        tensor[places] = torch.as_tensor(values, dtype=tensor.dtype, device=tensor.device)
+
+
+@torch.inference_mode()
+def _repeat_row(one: Tensor, buffer: Tensor, rows: Sequence[int]) -> None:
     """Write one row's memory, (L, ...), over rows of a buffer (L, R, ...)."""
     if buffer.is_cpu:  # by slices: by indices it takes two to three times as long
-        for row in rows.tolist():
+        for row in rows:
             buffer[:, row] = one
     else:
-        buffer[:, rows] = one[:, None]
+        buffer[:, torch.tensor(rows, device=buffer.device)] = one[:, None]
 
 
 def move_rows(tensors: Sequence[Tensor], moves: Sequence[tuple[int, int]]) -> None:

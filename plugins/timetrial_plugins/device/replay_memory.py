@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from timetrial_plugins.device.memory import RowMemory, RowsInUse, move_rows
+from timetrial_plugins.device.memory import RowMemory, RowsInUse, move_rows, write_rows
 from timetrial_plugins.engine.graph import Bucket
 from timetrial_plugins.models.interface import CausalModule, DecodeState
-from timetrial_plugins.ops.step_ops import ReplayMemory
+from timetrial_plugins.ops.step_ops import ReplayMemory, StepOps
 
 
 class KeptInputs(NamedTuple):
@@ -41,15 +41,17 @@ class ReplayRowMemory(RowMemory):
         self._kept = _kept_inputs(self._buffers["conv"], self._buffers["ssm"], interval)
         self._fill = torch.zeros_like(self.counts)  # (R,) inputs kept of each row, 0 to L - 1
 
-    def advance(self, rows: int) -> None:
+    def advance(self, rows: int, ops: StepOps) -> None:
         """Count the token that each of the first rows has drawn and read, and the input kept of it."""
-        super().advance(rows)
+        super().advance(rows, ops)
         self._fill[:rows].add_(self._active[:rows]).remainder_(self._interval)
 
-    def put(self, source: DecodeState, row: int, rows: Tensor, *, is_shared: bool) -> None:
+    def put(
+        self, source: DecodeState, row: int, rows: Sequence[int], streams: Sequence[int], *, is_shared: bool
+    ) -> None:
         """Let rows continue a row of another state, which is up to date: nothing is kept yet."""
-        super().put(source, row, rows, is_shared=is_shared)
-        self._fill[rows] = 0
+        super().put(source, row, rows, streams, is_shared=is_shared)
+        write_rows(self._fill[:, None], rows, [[0]])
 
     def move(self, moves: Sequence[tuple[int, int]], slots: int) -> None:
         """Copy rows, with what is kept of them, over others; no row is both a source and a target."""

@@ -41,8 +41,6 @@ class DeviceStep:
         """Of each row's next token, (R, V)."""
         self.tokens = torch.zeros(rows, dtype=torch.int64, device=device)
         """Drawn in the last step, (R,); -1 where the logits are not numbers."""
-        self.streams = torch.zeros_like(self.tokens)
-        """Seeds of random numbers, (R,)."""
         self._hidden = recipe.embedding.new_zeros(rows, recipe.embedding.shape[1])  # (R, D)
 
     def __call__(self, bucket: Bucket) -> None:
@@ -54,11 +52,11 @@ class DeviceStep:
     def draw(self, bucket: Bucket) -> None:
         """Draw each row's next token."""
         rows = slice(bucket.rows)
-        self._draw(self.logits[rows], self.streams[rows], self._memory.counts[rows], self.tokens[rows])
+        self._draw(self.logits[rows], self._memory.streams[rows], self._memory.counts[rows], self.tokens[rows])
 
     def advance(self, bucket: Bucket) -> None:
         """Count the tokens that were drawn and read."""
-        self._memory.advance(bucket.rows)
+        self._memory.advance(bucket.rows, self._ops)
 
     def read(self, bucket: Bucket) -> None:
         """Read each row's token: write it into the memory, and the logits of the next one.

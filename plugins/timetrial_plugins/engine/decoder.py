@@ -41,8 +41,7 @@ class PromptJob:
     samples: Sequence[Sample]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A finished completion."""
 
     tag: int

@@ -206,23 +206,23 @@ class EngineModel:
         tags: dict[Prompt, list[int]] = {}
         for tag, request in enumerate(requests):
             tags.setdefault(request.prompt, []).append(tag)
-        rendered = {prompt: self._render(prompt) for prompt in tags}
+        rendered: dict[int, _Rendered] = {}  # by tag: to look a prompt up is to go through its text
         jobs = []
         for prompt, its_tags in tags.items():
-            tokens, _, error = rendered[prompt]
-            if error is not None:
+            one = self._render(prompt)
+            if one.error is not None:
                 for tag in its_tags:
-                    failed = Decoded(tag=tag, text="", finish="error", num_tokens=0, error=error)
-                    yield _generation(requests[tag], rendered[prompt], failed)
+                    failed = Decoded(tag=tag, text="", finish="error", num_tokens=0, error=one.error)
+                    yield _generation(requests[tag], one, failed)
                 continue
+            rendered |= dict.fromkeys(its_tags, one)
             samples = [
                 Sample(tag, stream_seed(sampling.seed, prompt.problem, requests[tag].sample)) for tag in its_tags
             ]
-            limit = self._limit(len(tokens), sampling.max_tokens)
-            jobs.append(PromptJob(tokens=tokens, limit=limit, samples=samples))
+            limit = self._limit(len(one.tokens), sampling.max_tokens)
+            jobs.append(PromptJob(tokens=one.tokens, limit=limit, samples=samples))
         for decoded in self._decode(jobs, sampling, sampler, batch_size):
-            request = requests[decoded.tag]
-            yield _generation(request, rendered[request.prompt], decoded)
+            yield _generation(requests[decoded.tag], rendered[decoded.tag], decoded)
 
     def complete(
         self, prompts: Sequence[Sequence[int]], streams: Sequence[int], sampling: Sampling, *, batch_size: int

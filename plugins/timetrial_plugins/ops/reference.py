@@ -170,6 +170,11 @@ def draw(logits: Tensor, streams: Tensor, positions: Tensor, temperature: float,
     return _given(Sampler(Sampling(temperature=temperature)).draw(logits, streams, positions), out)
 
 
+def count(counters: Tensor, active: Tensor) -> None:
+    """Count for rows in use; see `Count`."""
+    counters.add_(active)
+
+
 REFERENCE = StepOps(
     embed=embed,
     llamba=llamba,
@@ -181,6 +186,7 @@ REFERENCE = StepOps(
     add_norm=add_norm,
     gated_product=gated_product,
     draw=draw,
+    count=count,
 )
 """Plain PyTorch."""
 

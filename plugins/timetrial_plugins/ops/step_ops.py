@@ -195,6 +195,13 @@ class Draw(Protocol):
         """
 
 
+class Count(Protocol):
+    """What a step ends with."""
+
+    def __call__(self, counters: Tensor, active: Tensor) -> None:
+        """Add `active` (B,), 1 for rows in use and 0 for idle ones, to `counters` (any, B) in place; all are int64."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepOps:
     """One implementation of each operation."""
@@ -209,3 +216,4 @@ class StepOps:
     add_norm: AddNorm
     gated_product: GatedProduct
     draw: Draw
+    count: Count

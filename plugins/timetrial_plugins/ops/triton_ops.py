@@ -9,7 +9,7 @@ from timetrial_plugins.ops.step_ops import StepOps
 def triton_ops() -> StepOps:
     """Return the kernels; the first call imports Triton, and a kernel is compiled when it is first launched.
 
-    Embeddings are PyTorch's.
+    Embeddings and counts are PyTorch's.
 
     They read weights and activations in float32, bfloat16 or float16, and keep states in float32 or as they are given.
 
@@ -27,6 +27,7 @@ def triton_ops() -> StepOps:
 
     return StepOps(
         embed=REFERENCE.embed,
+        count=REFERENCE.count,
         llamba=llamba,
         llamba_replay=llamba_replay,
         mamba1=mamba1,

@@ -17,6 +17,7 @@ _LAYOUTS: Mapping[str, str] = {
     "mamba1": "Pq Pq PqPq PPq PP P P Pq qqqq",
     "mamba2": "Pq PqPq PPq PP PP d P Pq qqqq",
     "draw": "Pq PP d PP P q",
+    "count": "Pq P q",
     "product": "Pq P Pq Pq q qq",
 }
 """The arguments of each function: P a pointer, q a whole number, d a float, all of eight bytes; spaces mean nothing."""

@@ -66,6 +66,7 @@ class NativeKernels:
             add_norm=self.add_norm,
             gated_product=self.gated_product,
             draw=self.draw,
+            count=self.count,
         )
 
     def recorded(self, part: Callable[[], None], rows: int) -> Calls:
@@ -231,6 +232,11 @@ class NativeKernels:
             weights.data_ptr(), sums.data_ptr(), out.data_ptr(), vocabulary,
         )  # fmt: skip
         return out
+
+    def count(self, counters: Tensor, active: Tensor) -> None:
+        """Count for rows in use; see `Count`."""
+        assert counters.dtype == active.dtype == torch.int64 and counters.stride(1) == 1, "expected counters by row"
+        self._call("count", len(active), *_rows(counters), active.data_ptr(), len(counters))
 
     def _call(self, name: str, rows: int, *arguments: Argument) -> None:
         """Call a function for some rows, or record that it is called."""

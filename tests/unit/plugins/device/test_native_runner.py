@@ -11,6 +11,7 @@ from timetrial_plugins.device.steps import begin_native
 from timetrial_plugins.engine.sampler import Sampler
 from timetrial_plugins.engine.step_plan import StepPlan
 from timetrial_plugins.ops.native.build import build_problem
+from timetrial_plugins.ops.native.library import Calls
 
 pytestmark = pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
 
@@ -27,8 +28,7 @@ def begin(module, *, is_packed=True):
 
 def one_by_one(runner):
     """Let a runner do without recordings what it does."""
-    runner._draw = lambda rows: runner._step.draw(runner._bucket(rows))
-    runner._read = lambda rows: runner._step.read(runner._bucket(rows))
+    runner._parts = [runner._plain(runner._step)]
 
 
 def decoded(steps, prompts, *, is_recorded, shares_prompts):
@@ -81,4 +81,5 @@ def test_where_pytorch_draws_tokens_reading_them_is_recorded_all_the_same(module
     batch.admit(batch.prefill(prompts[0]), [3, 4])
     drawn = torch.stack([batch.advance() for _ in range(6)], dim=1).tolist()
     assert drawn == [expected(module, prompts[0], stream, 6, sampling) for stream in (3, 4)]
-    assert steps.problem is None and batch._runner._read.timed(1)
+    assert steps.problem is None
+    assert [isinstance(part, Calls) for part in batch._runner._parts] == [False, True, True]

@@ -159,7 +159,7 @@ def test_a_row_in_the_place_of_another_brings_what_it_keeps_and_a_new_one_keeps_
     batch.admit(batch.prefill(prompts[1]), [4])
     assert memory._fill.tolist() == [1, 3, 0]
     with torch.inference_mode():
-        memory.put(batch.prefill(prompts[0]).state, 0, torch.tensor([1]), is_shared=False)
+        memory.put(batch.prefill(prompts[0]).state, 0, [1], [5], is_shared=False)
     assert memory._fill.tolist() == [1, 0, 0]
 
 

@@ -101,6 +101,15 @@ def test_draws_are_the_samplers_token_for_token(native):
 
 
 @pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
+def test_native_counts_are_of_the_rows_in_use():
+    counters, active = torch.arange(40).view(4, 10), torch.tensor([1, 0, 1, 1])
+    expected = counters.clone()
+    REFERENCE.count(expected[:3, 2:6], active)
+    native_kernels(torch.float32).count(counters[:3, 2:6], active)
+    assert torch.equal(counters, expected)
+
+
+@pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_native_embeddings_are_those_of_the_table_and_no_token_does_no_harm(dtype):
     table, tokens = torch.randn(11, 6).to(dtype), torch.tensor([10, 0, 3, -1, 3])

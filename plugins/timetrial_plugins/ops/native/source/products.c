@@ -19,7 +19,7 @@
 #endif
 #define VECTORS 2
 #define PANEL (VECTORS * LANES)
-#define CHUNK (4 * BLOCK)
+#define CHUNK 4 /* blocks of rows that a thread multiplies by a panel, one after the other */
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
@@ -84,12 +84,14 @@ struct product {
 
 int64_t panel_outputs(void) { return PANEL; }
 
-/* Add the products of `count` inputs of each row, INPUTS or fewer; have those of the next panel brought near. */
+/* Add the products of `count` inputs of each row, INPUTS or fewer; have `next` weights brought near. */
 INLINE void add_products(const real *x, int64_t x_row, const real *panel, const real *next,
                          vector sums[BLOCK][VECTORS], const int rows, const int count)
 {
     weights w[VECTORS];
-    memcpy(w, panel, sizeof w);
+#pragma GCC unroll 8
+    for (int i = 0; i < VECTORS; i++) /* one by one, as below: arrays that are copied whole stay in memory */
+        memcpy(&w[i], panel + i * LANES * INPUTS, sizeof w[i]);
     if (next)
 #pragma GCC unroll 8
         for (int64_t i = 0; i < PANEL * INPUTS; i += 64 / (int64_t)sizeof(real))
@@ -103,22 +105,51 @@ INLINE void add_products(const real *x, int64_t x_row, const real *panel, const 
     }
 }
 
+/* Weights that are wanted soon: of `inputs` inputs of the next panel. */
+struct soon {
+    const real *weights;
+    int64_t inputs;
+};
+
 /* Add the products of a block of rows, a number known when compiled, and a panel. */
-INLINE void multiply(const real *x, int64_t x_row, const real *panel, int64_t inputs, const real *next,
+INLINE void multiply(const real *x, int64_t x_row, const real *panel, int64_t inputs, struct soon soon,
                      float totals[BLOCK][PANEL], const int rows)
 {
     vector sums[BLOCK][VECTORS];
-    memcpy(sums, totals, rows * sizeof sums[0]);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int i = 0; i < VECTORS; i++)
+            memcpy(&sums[r][i], &totals[r][i * LANES], sizeof sums[r][i]);
     int64_t d = 0;
+    for (; d + INPUTS <= soon.inputs; d += INPUTS)
+        add_products(x + d, x_row, panel + d * PANEL, soon.weights + d * PANEL, sums, rows, INPUTS);
     for (; d + INPUTS <= inputs; d += INPUTS)
-        add_products(x + d, x_row, panel + d * PANEL, next ? next + d * PANEL : NULL, sums, rows, INPUTS);
+        add_products(x + d, x_row, panel + d * PANEL, NULL, sums, rows, INPUTS);
     if (d < inputs)
         add_products(x + d, x_row, panel + d * PANEL, NULL, sums, rows, 1);
-    memcpy(totals, sums, rows * sizeof sums[0]);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int i = 0; i < VECTORS; i++)
+            memcpy(&totals[r][i * LANES], &sums[r][i], sizeof sums[r][i]);
 }
 
-/* Write the outputs from `first` on of up to BLOCK rows from `row` on: a panel's, of which `next` is the one behind. */
-static void multiply_block(const struct product *at, int64_t row, int64_t rows, const real *panel, const real *next,
+/* Write sums into a row's outputs; most often their number is known when compiled. */
+INLINE void write_sums(const struct product *at, int64_t place, const float *sums, const int64_t outputs)
+{
+    float *wide_out = (float *)at->out + place;
+    real *out = (real *)at->out + place;
+    if (at->is_wide)
+        for (int64_t e = 0; e < outputs; e++)
+            wide_out[e] = rounded(sums[e]);
+    else
+        for (int64_t e = 0; e < outputs; e++)
+            out[e] = narrow(sums[e]);
+}
+
+/* Write the outputs from `first` on, a panel's, of up to BLOCK rows from `row` on. */
+static void multiply_block(const struct product *at, int64_t row, int64_t rows, const real *panel, struct soon soon,
                            int64_t first)
 {
     int64_t outputs = at->outputs - first < PANEL ? at->outputs - first : PANEL;
@@ -129,45 +160,48 @@ static void multiply_block(const struct product *at, int64_t row, int64_t rows, 
             for (int64_t e = 0; e < outputs; e++)
                 sums[r][e] = wide(at->added[(row + r) * at->added_row + first + e]);
     switch (rows) {
-    case 1: multiply(x, at->x_row, panel, at->inputs, next, sums, 1); break;
-    case 2: multiply(x, at->x_row, panel, at->inputs, next, sums, 2); break;
-    case 3: multiply(x, at->x_row, panel, at->inputs, next, sums, 3); break;
-    case 4: multiply(x, at->x_row, panel, at->inputs, next, sums, 4); break;
-    case 5: multiply(x, at->x_row, panel, at->inputs, next, sums, 5); break;
+    case 1: multiply(x, at->x_row, panel, at->inputs, soon, sums, 1); break;
+    case 2: multiply(x, at->x_row, panel, at->inputs, soon, sums, 2); break;
+    case 3: multiply(x, at->x_row, panel, at->inputs, soon, sums, 3); break;
+    case 4: multiply(x, at->x_row, panel, at->inputs, soon, sums, 4); break;
+    case 5: multiply(x, at->x_row, panel, at->inputs, soon, sums, 5); break;
 #if BLOCK > 6
-    case 6: multiply(x, at->x_row, panel, at->inputs, next, sums, 6); break;
-    case 7: multiply(x, at->x_row, panel, at->inputs, next, sums, 7); break;
+    case 6: multiply(x, at->x_row, panel, at->inputs, soon, sums, 6); break;
+    case 7: multiply(x, at->x_row, panel, at->inputs, soon, sums, 7); break;
 #endif
-    default:
-        if (next)
-            multiply(x, at->x_row, panel, at->inputs, next, sums, BLOCK);
-        else /* without a question in the innermost loop */
-            multiply(x, at->x_row, panel, at->inputs, NULL, sums, BLOCK);
+    default: multiply(x, at->x_row, panel, at->inputs, soon, sums, BLOCK);
     }
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t place = (row + r) * at->out_row + first;
-        if (at->is_wide)
-            for (int64_t e = 0; e < outputs; e++)
-                ((float *)at->out)[place + e] = rounded(sums[r][e]);
+    for (int64_t r = 0; r < rows; r++)
+        if (outputs == PANEL)
+            write_sums(at, (row + r) * at->out_row + first, sums[r], PANEL);
         else
-            for (int64_t e = 0; e < outputs; e++)
-                ((real *)at->out)[place + e] = narrow(sums[r][e]);
-    }
+            write_sums(at, (row + r) * at->out_row + first, sums[r], outputs);
+}
+
+/* Return what a block of rows has fetched of the panel behind its own: as much as each block that meets that panel. */
+INLINE struct soon share_of(const struct product *at, int64_t block, int64_t blocks, const real *next)
+{
+    int64_t steps = at->inputs / INPUTS, begin = steps * block / blocks, end = steps * (block + 1) / blocks;
+    return (struct soon){next + begin * INPUTS * PANEL, (end - begin) * INPUTS};
 }
 
 /* Write the products of rows with the weights, and what is added to them. */
 void product(const void *arguments, int64_t rows)
 {
     const struct product at = *(const struct product *)arguments;
-    int64_t panels = (at.outputs + PANEL - 1) / PANEL, chunks = (rows + CHUNK - 1) / CHUNK;
-    int64_t size = (at.inputs + INPUTS - 1) / INPUTS * INPUTS * PANEL;
+    int64_t panels = (at.outputs + PANEL - 1) / PANEL, blocks = (rows + BLOCK - 1) / BLOCK;
+    int64_t chunks = (blocks + CHUNK - 1) / CHUNK, size = (at.inputs + INPUTS - 1) / INPUTS * INPUTS * PANEL;
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < panels * chunks; task++) {
         int64_t panel = task / chunks, begin = task % chunks * CHUNK;
-        int64_t end = begin + CHUNK < rows ? begin + CHUNK : rows;
+        int64_t end = begin + CHUNK < blocks ? begin + CHUNK : blocks;
         const real *its = at.panels + panel * size;
-        for (int64_t row = begin; row < end; row += BLOCK)
-            multiply_block(&at, row, end - row < BLOCK ? end - row : BLOCK, its,
-                           row == 0 && panel + 1 < panels ? its + size : NULL, panel * PANEL);
+        for (int64_t block = begin; block < end; block++) {
+            struct soon soon = {NULL, 0};
+            if (panel + 1 < panels)
+                soon = share_of(&at, block, blocks, its + size);
+            int64_t row = block * BLOCK;
+            multiply_block(&at, row, rows - row < BLOCK ? rows - row : BLOCK, its, soon, panel * PANEL);
+        }
     }
 }

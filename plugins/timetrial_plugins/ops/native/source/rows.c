@@ -1,4 +1,4 @@
-/* What is done to every row by itself: embeddings, norms, gated products, and rotary positions.
+/* What is done to every row by itself: embeddings, norms, gated products, rotary positions, and counts.
  *
  * Shapes: B rows, D model width, F MLP width, H query heads, G key/value heads, P channels per head.
  */
@@ -122,4 +122,21 @@ void rotate_and_store(const void *arguments, int64_t rows)
             memcpy(at.values + place, value, width * sizeof(real));
         }
     }
+}
+
+struct count {
+    int64_t *counters; /* (counters, B) */
+    int64_t apart;     /* numbers from one counter to the next */
+    const int64_t *active; /* (B,) 1 for rows in use, 0 for others */
+    int64_t counters_of_row;
+};
+
+/* Count what rows in use have done. */
+void count(const void *arguments, int64_t rows)
+{
+    const struct count at = *(const struct count *)arguments;
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t counter = 0; counter < at.counters_of_row; counter++)
+            at.counters[counter * at.apart + row] += at.active[row];
 }
