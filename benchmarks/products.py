@@ -1,8 +1,9 @@
 """Products of a decode step's rows with the weights of a model of about 5 million parameters, beside those of oneDNN.
 
 All matrices of a Llama's step are multiplied one after the other, so that weights come from where they come from in a
-step. Both sides are called from Python, once for each matrix, in turns. "rate" is the share of the rate at which this
-machine multiplies large matrices; with few rows it is reading the weights that takes time.
+step. Each side is called as a step calls it, in turns: oneDNN's products from Python, one by one, native ones as a
+recorded list. "rate" is the share of the rate at which this machine multiplies large matrices; with few rows it is
+reading the weights that takes time.
 Usage: python benchmarks/products.py [--rows 1,2,4,8,16,32,64,256] [--dtype float32] [--repeats 30] [--json]
 """
 
@@ -12,6 +13,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from rich.table import Table
 from timetrial.clock import MonotonicClock
 from timetrial.spec import LoadOptions
 from timetrial_plugins.engine.roofline import measure_rates
-from timetrial_plugins.models.joint import Product, Products
+from timetrial_plugins.models.joint import Product
 from timetrial_plugins.models.packed import PackedProduct
 from timetrial_plugins.ops.native.native_ops import native_kernels
 
@@ -54,17 +56,19 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return a row of the table for each number of rows."""
     dtype = getattr(torch, arguments.dtype)
     weights = weights_of_a_step(dtype)
-    makers: Sequence[Products] = (native_kernels(dtype).product, PackedProduct)
-    products = [[make(weight, None) for weight in weights] for make in makers]
+    kernels = native_kernels(dtype)
+    native, onednn = ([make(weight, None) for weight in weights] for make in (kernels.product, PackedProduct))
     flops = 2 * sum(weight.numel() for weight in weights)
     found = []
     for rows in map(int, arguments.rows.split(",")):
         inputs = {width: torch.randn(rows, width, dtype=dtype) for width in {weight.shape[1] for weight in weights}}
 
-        def side(of: Sequence[Product], inputs: dict[int, torch.Tensor] = inputs) -> Callable[[], object]:
-            return lambda: [one(inputs[weight.shape[1]]) for one, weight in zip(of, weights, strict=True)]
+        def multiply(products: Sequence[Product], inputs: dict[int, torch.Tensor] = inputs) -> None:
+            for product, weight in zip(products, weights, strict=True):
+                product(inputs[weight.shape[1]])
 
-        native_s, onednn_s = seconds_of([side(of) for of in products], arguments.repeats)
+        recorded = partial(kernels.recorded(partial(multiply, native), rows), rows)
+        native_s, onednn_s = seconds_of([recorded, partial(multiply, onednn)], arguments.repeats)
         rate = measure_rates(LoadOptions(device="cpu", dtype=arguments.dtype), MonotonicClock()).flops_per_s
         found.append(
             {
