@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BAND_OPACITY = 0.11
 PALE = 0.5
 THIN = 0.8
+_LABEL_WIDTH = 0.07  # of a figure: labels that are closer run into each other
 
 
 Looks: TypeAlias = "Mapping[Series, Look]"
@@ -107,7 +109,10 @@ def draw_front(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def draw_marks(axes: Axes, points: Sequence[Point], looks: Looks, markers: Mapping[str, str]) -> None:
-    """Draw points as marks coloured by model and shaped by `markers` (per rule label); those on the front stand out."""
+    """Draw points as marks coloured by model and shaped by `markers` (per rule label); those on the front stand out.
+
+    Points of the front that lie close to each other share a label.
+    """
     front = pareto_front(points)
     groups: dict[tuple[Series, str, bool], list[Point]] = {}
     for point in points:
@@ -124,16 +129,29 @@ def draw_marks(axes: Axes, points: Sequence[Point], looks: Looks, markers: Mappi
             alpha=1 if is_on_front else 0.45,
             linestyle="none",
         )
-    for point in front:
+    spread = math.log(max(point.seconds for point in points) / min(point.seconds for point in points))
+    for group in neighbours(front, _LABEL_WIDTH * spread):
+        ks = ", ".join(map(str, dict.fromkeys(point.k for point in group)))
         axes.annotate(
-            f"k={point.k}",
-            (point.seconds, 100 * point.value),
-            (-6, 6),
+            f"k={ks}",
+            (group[0].seconds, 100 * group[-1].value),
+            (0, 7),
             textcoords="offset points",
-            ha="right",
+            ha="center",
             fontsize=8,
             color=canvas.MUTED,
         )
+
+
+def neighbours(front: Sequence[Point], distance: float) -> list[list[Point]]:
+    """Return points in groups: each is within a distance, in logarithms of seconds, of the first of its group."""
+    groups: list[list[Point]] = []
+    for point in front:
+        if groups and math.log(point.seconds / groups[-1][0].seconds) < distance:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return groups
 
 
 def add_keys(axes: Axes, looks: Iterable[Look], markers: Mapping[str, str]) -> None:
