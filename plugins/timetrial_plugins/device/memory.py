@@ -157,7 +157,8 @@ def write_rows(tensor: Tensor, rows: Sequence[int], values: Tensor | Sequence[Se
     """Write values (B, ...), or (1, ...) for all, over rows of a tensor (R, ...) of 32 or 64-bit numbers."""
     if tensor.is_cpu:  # by NumPy, to which little takes a fraction of what it takes PyTorch
         tensor.numpy()[rows] = values
-    else:
+        return
+    with torch.inference_mode():
         places = torch.tensor(rows, device=tensor.device)
         tensor[places] = torch.as_tensor(values, dtype=tensor.dtype, device=tensor.device)
 

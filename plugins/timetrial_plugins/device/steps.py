@@ -43,25 +43,25 @@ class DeviceSteps:
         module: CausalModule[Any],
         recipe: Recipe,
         active: ActiveOps,
-        how: Callable[[], Recorder] | NativeKernels,
+        recording: Callable[[], Recorder] | NativeKernels,
         reasons: Sequence[str] = (),
     ) -> None:
         """Step through `recipe`, which is the module's, by the active operations.
 
-        They are recorded by recorders that `how` makes, or by the native kernels whose operations they are.
+        They are recorded by recorders that `recording` makes, or by the native kernels whose operations they are.
 
         `reasons` say why these operations are not the best there could be.
         """
         self._reasons = reasons
         self._module, self._recipe, self._active = module, recipe, active
-        self._how = how
+        self._recording = recording
         self.problem: str | None = None
         """Why steps are not recorded; None: they are."""
 
     @property
     def kernels(self) -> str:
         """How steps run, in a few words."""
-        if isinstance(self._how, NativeKernels):
+        if isinstance(self._recording, NativeKernels):
             return self._active.summary if self.problem is None else f"{self._active.summary} ({self.problem})"
         how = "cuda graphs" if self.problem is None else f"eager ({self.problem})"
         interval = self._recipe.state_interval
@@ -71,7 +71,7 @@ class DeviceSteps:
     @property
     def products(self) -> Products | None:
         """What multiplies by weights that may be copied; None for what PyTorch has."""
-        return self._how.product if isinstance(self._how, NativeKernels) else None
+        return self._recording.product if isinstance(self._recording, NativeKernels) else None
 
     def start(self, sampler: Sampler, rows: int, capacity: int, *, shares_prompts: bool = False) -> DeviceBatch:
         """Return a batch of up to `rows` rows of `capacity` tokens, prompt and completion together."""
@@ -87,9 +87,9 @@ class DeviceSteps:
         self.start(Sampler(Sampling(temperature=1.0)), 1, 1).prepare(1, 0, 1)
 
     def _runner(self, step: DeviceStep, rows: int, slots: int) -> Runner:
-        if isinstance(self._how, NativeKernels):
-            return NativeRunner(step, self._how, Bucket(rows, slots), self._note)
-        recorder = self._how() if self.problem is None else None
+        if isinstance(self._recording, NativeKernels):
+            return NativeRunner(step, self._recording, Bucket(rows, slots), self._note)
+        recorder = self._recording() if self.problem is None else None
         return GraphRunner(step, Buckets.up_to(rows, slots), recorder, self.problem, self._note)
 
     def _note(self, problem: str) -> None:
