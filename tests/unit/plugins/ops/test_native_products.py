@@ -8,7 +8,7 @@ from timetrial_plugins.ops.native.native_ops import DTYPES, native_kernels
 
 pytestmark = pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
 
-ROWS = (1, 2, 3, 5, 6, 7, 8, 9, 24, 31, 32, 33, 40, 77)  # fewer than a block, between, and more than a chunk
+ROWS = (1, 2, 3, 5, 6, 7, 8, 9, 24, 31, 32, 33, 40, 77, 300)  # fewer than a block, between, and more than a chunk
 
 
 @pytest.fixture(params=[1, 3])
@@ -56,7 +56,7 @@ def test_it_is_added_to_what_there_is_or_written_where_it_belongs(dtype):
 
 
 def test_a_row_does_not_depend_on_the_others():
-    weight, x = drawn(100, 64), drawn(77, 64)
+    weight, x = drawn(100, 64), drawn(300, 64)
     product = native_kernels(torch.float32).product(weight, None)
     whole = product(x)
     for rows in ROWS:
