@@ -83,6 +83,8 @@ class EngineModel:
         self._steps = begun and begun.steps
         self._reasons = checkpoint.plan.reasons if begun is None else begun.reasons
         self._packing = self._pack()
+        if self._steps is not None and self._steps.products is not None:
+            self._steps.probe()  # so that the description says from the start what cannot be recorded
 
     @property
     def tokenizer(self) -> ChatTokenizer:

@@ -98,6 +98,15 @@ def test_bfloat16_is_packed_where_the_processor_multiplies_it_and_is_close_to_fl
 
 @pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
 @pytest.mark.parametrize("family", ["llama", "llamba"])
+def test_weights_too_large_to_copy_are_said_before_the_first_step(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build(family, kernels="native").description["kernels"] == "native, weights packed"
+    monkeypatch.setattr("timetrial_plugins.engine.model._MOST_PACKED_BYTES", 0)
+    large = build(family, kernels="native").description["kernels"]
+    assert large.startswith("native (a step calls aten.") and "packed" not in large
+
+
+@pytest.mark.skipif(build_problem() is not None, reason=str(build_problem()))
+@pytest.mark.parametrize("family", ["llama", "llamba"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_kernels_in_c_and_the_modules_own_steps_give_the_same_logits(family: str, dtype: str) -> None:
     models = {kernels: build(family, dtype=dtype, kernels=kernels) for kernels in ("native", "eager")}
