@@ -21,7 +21,9 @@ from pathlib import Path
 _SOURCES = Path(__file__).parent / "source"
 _OPTIONS = (
     "-std=gnu11",
-    "-O3",
+    "-O2",  # -O3 unrolls what was unrolled with care: twice as long to compile, and slower
+    "-ftree-vectorize",
+    "-fvect-cost-model=dynamic",
     "-march=native",
     "-ffp-contract=fast",  # products and sums in one instruction
     "-fno-math-errno",
@@ -31,7 +33,7 @@ _OPTIONS = (
     "-fPIC",
     "-shared",
 )
-_TIMEOUT_S = 120  # it takes four seconds
+_TIMEOUT_S = 120  # it takes about eight seconds
 
 
 class BuildError(Exception):

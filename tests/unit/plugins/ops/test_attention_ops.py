@@ -115,8 +115,8 @@ def test_heads_are_turned_and_stored_as_the_reference_does(kernels, draws, asser
     assert torch.equal(ours.keys[1, :, 1:], own.keys[1, :, 1:]), "another slot was written"
 
 
-@pytest.mark.parametrize("shape", [(8, 2, 32), (5, 1, 64), (6, 2, 80), (3, 3, 128)], ids=str)
-@pytest.mark.parametrize("length", [1, 7, 8, 9, 127, 128, 129, 300])
+@pytest.mark.parametrize("shape", [(8, 2, 32), (5, 1, 64), (4, 2, 64), (6, 2, 80), (3, 3, 128)], ids=str)
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 63, 64, 65, 128, 300])
 def test_tiles_of_slots_are_put_together(native, make_draws, shape, length):
     """Lengths about the borders of tiles and vectors, with and without a prompt before, and sharers of every number."""
     heads, groups, width = shape

@@ -33,37 +33,45 @@ INLINE vector larger(vector a, vector b)
     return (vector)(((integers)a & is_larger) | ((integers)b & ~is_larger));
 }
 
-/* Return the sums of eight vectors, in three rounds that each add halves of two of them. */
+/* Return the sums of eight vectors, in three rounds that each add halves of two of them. What stays in its lane is
+ * blended, which processors do in more places than they move numbers between lanes. */
 INLINE vector sums_of(const vector x[LANES])
 {
     vector two[4], four[2];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-        two[i] = SHUFFLED(x[2 * i], x[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
-                 SHUFFLED(x[2 * i], x[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    for (int i = 0; i < 4; i++) {
+        vector a = x[2 * i], b = x[2 * i + 1], crossed = SHUFFLED(a, b, 8, 1, 10, 3, 12, 5, 14, 7);
+        two[i] = SHUFFLED(a, b, 0, 9, 2, 11, 4, 13, 6, 15) + SHUFFLED(crossed, crossed, 1, 0, 3, 2, 5, 4, 7, 6);
+    }
 #pragma GCC unroll 2
-    for (int i = 0; i < 2; i++)
-        four[i] = SHUFFLED(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
-                  SHUFFLED(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-    return SHUFFLED(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) +
-           SHUFFLED(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    for (int i = 0; i < 2; i++) {
+        vector a = two[2 * i], b = two[2 * i + 1];
+        four[i] = SHUFFLED(a, b, 0, 1, 10, 11, 4, 5, 14, 15) + SHUFFLED(a, b, 2, 3, 8, 9, 6, 7, 12, 13);
+    }
+    return SHUFFLED(four[0], four[1], 0, 1, 2, 3, 12, 13, 14, 15) +
+           SHUFFLED(four[0], four[1], 4, 5, 6, 7, 8, 9, 10, 11);
 }
 
 INLINE float sum_of(vector x)
 {
-    float sum = 0.0f;
-    for (int i = 0; i < LANES; i++)
-        sum += x[i];
-    return sum;
+    x += SHUFFLED(x, x, 4, 5, 6, 7, 0, 1, 2, 3);
+    x += SHUFFLED(x, x, 2, 3, 0, 1, 6, 7, 4, 5);
+    return x[0] + x[1];
 }
 
 INLINE float largest_of(vector x)
 {
-    float largest = x[0];
-    for (int i = 1; i < LANES; i++)
-        largest = x[i] > largest ? x[i] : largest;
-    return largest;
+    x = larger(x, SHUFFLED(x, x, 4, 5, 6, 7, 0, 1, 2, 3));
+    x = larger(x, SHUFFLED(x, x, 2, 3, 0, 1, 6, 7, 4, 5));
+    return x[0] > x[1] ? x[0] : x[1];
 }
+
+/* Leave a vector in its register: GCC would read it anew for every use, and there are more multipliers than readers. */
+#ifdef __AVX__
+#define HELD(x) asm("" : "+v"(x))
+#else
+#define HELD(x) (void)(x)
+#endif
 
 /* exp_of of numbers that are not positive. */
 INLINE vector exp_of_all(vector x)
