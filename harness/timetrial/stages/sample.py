@@ -85,7 +85,7 @@ class SampleJob:
     """The plugin of the model's family."""
 
     def run(self, folder: RunFolder, model: Model, progress: ProgressFactory) -> None:
-        """Generate the requests and append each completion the moment it is finished."""
+        """Generate the requests and append each completion the moment the model hands it over."""
         if not self.requests:
             return
         label = f"sample {self.series.model}, {self.series.task}, T={self.series.temperature:g}"
