@@ -63,6 +63,7 @@ LARGE_LLAMBA = LLAMBA | {
 }
 LARGE = {"llama": LARGE_LLAMA, "llamba": LARGE_LLAMBA, "mamba_in_llama": LARGE_LLAMA | {"mamba_config": MAMBA}}
 FLAT_BATCH = 64
+LEAST_S = 0.1
 OPTIONS = LoadOptions(device="cpu", dtype="float32")
 SAMPLER = Sampler(Sampling(temperature=1.0))
 CLOCK = MonotonicClock()
@@ -116,15 +117,19 @@ def read_prompt(model: RandomModel, context: int) -> PrefilledPrompt:
 
 
 def fastest_step_s(model: RandomModel, prompt: PrefilledPrompt, batch: int, capacity: int, steps: int) -> float:
-    """Return the seconds of the fastest step of a batch, each sequence with its own copy of the prompt."""
-    decode = model._batch(SAMPLER, batch, capacity, shares_prompts=False)
-    decode.admit(prompt, [stream_seed(0, "step time", row) for row in range(batch)])
-    decode.advance()  # warms up, and makes the random numbers of the others
-    seconds = []
-    for _ in range(steps):
-        start_s = CLOCK.now()
-        decode.advance()
-        seconds.append(CLOCK.now() - start_s)
+    """Return the seconds of the fastest step of a batch, each sequence with its own copy of the prompt.
+
+    Short steps are taken again after the same prompt: the machine is rarely undisturbed.
+    """
+    seconds: list[float] = []
+    while sum(seconds) < LEAST_S:
+        decode = model._batch(SAMPLER, batch, capacity, shares_prompts=False)
+        decode.admit(prompt, [stream_seed(0, "step time", row) for row in range(batch)])
+        decode.advance()  # warms up, and makes the random numbers of the others
+        for _ in range(steps):
+            start_s = CLOCK.now()
+            decode.advance()
+            seconds.append(CLOCK.now() - start_s)
     return min(seconds)
 
 
