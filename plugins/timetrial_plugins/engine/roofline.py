@@ -16,8 +16,9 @@ from timetrial.spec import LoadOptions
 from timetrial_plugins.engine import placement
 
 _MIB = 1 << 20
-# From what a cache may hold to what none does, close together: what lies between two takes the faster one's rate.
-_WORKING_SETS = tuple(round(4 * 2 ** (half / 2)) * _MIB for half in range(13))  # 4, 6, 8, 11 ... 181, 256 MiB
+# From what a cache may hold to what none does, closest where caches often end: what lies between two takes the faster
+# one's rate.
+_WORKING_SETS = tuple(size * _MIB for size in (4, 6, 8, 11, 16, 20, 24, 28, 32, 40, 48, 56, 64, 91, 128, 181, 256))
 _BYTES_PER_READING = 256 * _MIB
 _MATRIX_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 _LEAST_READINGS, _LONGEST_S = 3, 0.1
@@ -26,7 +27,7 @@ _LEAST_READINGS, _LONGEST_S = 3, 0.1
 def measure_rates(options: LoadOptions, clock: Clock) -> MachineRates:
     """Return the best of several readings of each rate, on the device and in the number format of the options.
 
-    Takes about four seconds and about 0.5 GiB. `clock` waits for the device whenever it is read.
+    Takes about five seconds and about 0.5 GiB. `clock` waits for the device whenever it is read.
 
     Raises:
         UsageError: `options` ask for a device or number format that is not there.
