@@ -1,10 +1,10 @@
 """Does a step take longer only as it has more to do? Batch 1 to 512, context 128 to 4096, every family, here.
 
 Random models decode a few steps after a prompt of each length, at each batch size. They have about 5 million parameters
-or, with `--size large`, about 60 million, more than caches hold. All cells are measured a few times, each time in another
-order, and the fastest step of each counts: what the machine did when least disturbed. A machine that other work keeps
-busy says nothing all the same. Beside it stand the bytes of a step and its floor (docs/timing.md). Growth is relative
-to the smallest cell:
+or, with `--size large`, about 60 million, more than caches hold. All cells are measured a few times, each time in
+another order, and the fastest step of each counts: what the machine did when least disturbed. A machine that other work
+keeps busy says nothing all the same. Beside it stand the bytes of a step and its floor (docs/timing.md). Growth is
+relative to the smallest cell:
 
     "/bytes"   (time / time of the smallest) / (bytes / bytes of the smallest)
     "/floor"   the same with floors, which count operations as well, and bytes at the rate measured for so many
