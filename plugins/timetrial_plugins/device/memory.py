@@ -91,8 +91,7 @@ class RowMemory:
         """
         length = source.longest
         own = 0 if is_shared else length
-        write_rows(self._standing[:-1].mT, rows, [(length, own, own + 1, 0, 1)])
-        write_rows(self.streams, rows, streams)
+        write_rows(self._standing.mT, rows, [(length, own, own + 1, 0, 1, stream) for stream in streams])
         for name, buffer in self._buffers.items():
             if name not in _SLOTTED:
                 _repeat_row(source.buffers[name][:, row], buffer, rows)
@@ -154,7 +153,7 @@ class RowMemory:
         return [shared._replace(entries=KeyValues(*parts)) for parts in zip(*self._entries, strict=True)]
 
 
-def write_rows(tensor: Tensor, rows: Sequence[int], values: Tensor | Sequence[int] | Sequence[Sequence[int]]) -> None:
+def write_rows(tensor: Tensor, rows: Sequence[int], values: Tensor | Sequence[Sequence[int]]) -> None:
     """Write values (B, ...), or (1, ...) for all, over rows of a tensor (R, ...) of 32 or 64-bit numbers."""
     if tensor.is_cpu:  # by NumPy, to which little takes a fraction of what it takes PyTorch
         tensor.numpy()[rows] = values
