@@ -10,10 +10,10 @@ relative to the smallest cell:
     "/floor"   the same with floors, which count operations as well, and bytes at the rate measured for so many
 
 More sequences at one context mean more multiplications by the same weights, which a processor feels long before it
-feels their bytes; so bytes bound the growth with context, at each batch, and floors bound all of it. Where a batch's
-first step is read from a cache and its last from memory, a byte costs more in the last: its growth by bytes is printed,
-and floors alone judge it. A family holds if no bound is passed by more than the tolerance. One without attention has to
-be flat in context on top: its slowest context at batch 64 over its fastest.
+feels their bytes; so bytes bound the growth with context, at each batch, and floors bound all of it. A family holds if
+neither is passed by more than the tolerance, at any batch. Where a batch's first step is read from a cache and its last
+from memory, a byte costs more in the last, so growth by bytes is also said of the batches that begin in memory. A
+family without attention has to be flat in context on top: its slowest context at batch 64 over its fastest.
 Usage: python benchmarks/step_time.py [--families llama,llamba,mamba_in_llama] [--size small|large]
        [--batches 1,4,16,64,256,512] [--contexts 128,512,2048,4096] [--steps 10] [--repeats 3] [--tolerance 1.15]
        [--json]
@@ -163,13 +163,17 @@ def growth(cell: Cell, first: Cell) -> dict[str, float]:
 def verdict(cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
     """Return the worst growth by floors, and with context by bytes; of a family without attention, how flat it is."""
     first = cells[0]
-    from_memory = {cell.batch: cell for cell in cells if cell.context == first.context and cell.is_in_memory}
-    by_bytes = [growth(cell, from_memory[cell.batch])["by_bytes"] for cell in cells if cell.batch in from_memory]
+    at_first_context = {cell.batch: cell for cell in cells if cell.context == first.context}
+    by_bytes = {batch: 0.0 for batch in at_first_context}
+    for cell in cells:
+        by_bytes[cell.batch] = max(by_bytes[cell.batch], growth(cell, at_first_context[cell.batch])["by_bytes"])
+    from_memory = [batch for batch, cell in at_first_context.items() if cell.is_in_memory]
     facts: dict[str, Any] = {
         "family": first.family,
         "by_floor": max(growth(cell, first)["by_floor"] for cell in cells),
-        "by_bytes_with_context": max(by_bytes, default=None),
-        "batches_from_memory": list(from_memory),
+        "by_bytes_with_context": max(by_bytes.values()),
+        "by_bytes_from_memory": max((by_bytes[batch] for batch in from_memory), default=None),
+        "batches_from_memory": from_memory,
     }
     has_attention = len({cell.step_bytes for cell in cells if cell.batch == first.batch}) > 1
     flat = [cell.step_s for cell in cells if cell.batch == FLAT_BATCH]
@@ -191,10 +195,10 @@ def show(cells: Sequence[Cell], facts: dict[str, Any], tolerance: float) -> None
         table.add_row(str(cell.batch), str(cell.context), *row)
     console.print(table)
     said = [f"{first.family}: time grows at most x{facts['by_floor']:.2f} as much as the floor over all cells"]
+    said.append(f"x{facts['by_bytes_with_context']:.2f} as much as bytes with context")
     if facts["batches_from_memory"]:
         batches = ", ".join(map(str, facts["batches_from_memory"]))
-        by_bytes = f"x{facts['by_bytes_with_context']:.2f} as much as bytes with context"
-        said.append(f"{by_bytes} (batch {batches}: from memory)")
+        said.append(f"x{facts['by_bytes_from_memory']:.2f} where batches begin in memory ({batches})")
     if flat := facts.get("slowest_context_over_fastest"):
         said.append(f"slowest context over fastest at batch {FLAT_BATCH}: x{flat:.2f}")
     holds = "Holds" if facts["holds"] else "Does not hold"
