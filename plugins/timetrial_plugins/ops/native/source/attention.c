@@ -28,7 +28,7 @@ struct entries {
 struct group {
     const real *query; /* (R, P) */
     real *out;         /* (R, P) */
-    struct entries prompt, own, next; /* `next` is what the next group begins with, to be fetched in time */
+    struct entries prompt, own, next; /* `next` is what the thread's next group begins with */
     int64_t sharers, width;
 };
 
@@ -67,9 +67,15 @@ static void __attribute__((noinline)) score_each(const float *query, const float
     }
 }
 
+/* Keys that are wanted soon: while eight slots are met, those of `first` to `last` of the eight in the same place. */
+struct soon {
+    const real *keys;
+    int slots, first, last;
+};
+
 /* Write the products of a query with `count` keys; what stands behind them up to a multiple of LANES is of no use. */
 INLINE void score_tile(const float *query, const float *keys, int count, int64_t width, float scale, float *scores,
-                       const real *next)
+                       struct soon soon)
 {
     if (width % STRIP || count < LANES) {
         score_each(query, keys, count, width, scale, scores);
@@ -77,8 +83,8 @@ INLINE void score_tile(const float *query, const float *keys, int count, int64_t
     }
     for (int start = 0; start < count; start += LANES) {
         int s = start + LANES <= count ? start : count - LANES; /* the last keys are met twice, not those behind them */
-        if (next)
-            fetch(next + start * width, LANES * width);
+        if (start < soon.slots)
+            fetch(soon.keys + (start + soon.first) * width, (soon.last - soon.first) * width);
         vector partial[LANES] = {{0}};
         const float *eight = keys + s * width;
         asm("" : "+r"(eight)); /* or GCC computes an address for every load, instead of adding to this one */
@@ -97,9 +103,10 @@ INLINE void score_tile(const float *query, const float *keys, int count, int64_t
     }
 }
 
-/* Add the values of a tile, weighted, to the mixtures (R, P) of `sharers` query heads, a number known when compiled. */
+/* Add the values of a tile, weighted, to the mixtures (R, P) of `sharers` query heads, a number known when compiled;
+ * have `fetched` values from `next` on brought near. */
 INLINE void mix_tile(const float weights[][TILE], const float *values, int count, int64_t width, float *mixed,
-                     const int sharers, const real *next, int64_t fetched)
+                     const int sharers, const real *next, int fetched)
 {
     int64_t strips = width - width % STRIP;
     for (int64_t strip = 0; strip < strips; strip += STRIP) {
@@ -134,30 +141,33 @@ INLINE void mix_tile(const float weights[][TILE], const float *values, int count
                 mixed[r * width + p] += weights[r][s] * values[s * width + p];
 }
 
-/* What a softmax over the keys met so far has come to, for each query head. */
-struct sums {
-    float largest[SHARERS], sums[SHARERS];
+/* What a softmax over the keys met so far has come to: of each query head the largest score, in a lane of its own, and
+ * the sum of weights, still over all lanes. */
+struct softmax {
+    vector largest, sums[SHARERS];
 };
 
 /* Turn scores into weights relative to the largest so far; `kept` is what everything before is worth now. The heads go
  * side by side, so that none waits for its own maximum alone. */
-INLINE void weigh(float scores[][TILE], int count, struct sums *sums, float *kept, const int sharers)
+INLINE void weigh(float scores[][TILE], int count, struct softmax *softmax, float *kept, const int sharers)
 {
     vector high[SHARERS], added[SHARERS] = {{0}};
 #pragma GCC unroll 8
-    for (int r = 0; r < sharers; r++) {
+    for (int r = 0; r < SHARERS; r++)
+        high[r] = all(-INFINITY);
+#pragma GCC unroll 8
+    for (int r = 0; r < sharers; r++)
         for (int s = count; s % LANES; s++)
             scores[r][s] = -INFINITY;
-        high[r] = all(sums->largest[r]);
-    }
     for (int s = 0; s < count; s += LANES)
 #pragma GCC unroll 8
         for (int r = 0; r < sharers; r++)
             high[r] = larger(load(scores[r] + s), high[r]);
-    float now[SHARERS];
-#pragma GCC unroll 8
-    for (int r = 0; r < sharers; r++)
-        now[r] = largest_of(high[r]);
+    vector largest = larger(largest_of_four(high), softmax->largest);
+    float now[LANES];
+    store(now, largest);
+    store(kept, exp_of_all(softmax->largest - largest));
+    softmax->largest = largest;
     for (int s = 0; s < count; s += LANES)
 #pragma GCC unroll 8
         for (int r = 0; r < sharers; r++) {
@@ -166,33 +176,36 @@ INLINE void weigh(float scores[][TILE], int count, struct sums *sums, float *kep
             store(scores[r] + s, weights);
         }
 #pragma GCC unroll 8
-    for (int r = 0; r < sharers; r++) {
-        kept[r] = sums->largest[r] == -INFINITY ? 0.0f : exp_of(sums->largest[r] - now[r]);
-        sums->sums[r] = sums->sums[r] * kept[r] + sum_of(added[r]);
-        sums->largest[r] = now[r];
-    }
+    for (int r = 0; r < sharers; r++)
+        softmax->sums[r] = softmax->sums[r] * kept[r] + added[r];
 }
 
-/* Attend to some slots; what comes after them is only fetched. The values of a tile are fetched while its keys are met,
- * and the next tile's keys while its values are. */
-INLINE void attend_to(struct entries to, struct entries next, const float *query, int64_t width, struct sums *sums,
-                      float *mixed, const int sharers)
+/* Attend to some slots, in tiles that are alike: while the keys of one are met, the next one's are fetched, a part by
+ * each query head, and so are its values while values are mixed, so that memory is never waited for all at once. The
+ * last tile has `next` fetched. */
+INLINE void attend_to(struct entries to, struct entries next, const float *query, int64_t width,
+                      struct softmax *softmax, float *mixed, const int sharers)
 {
-    float scores[SHARERS][TILE], kept[SHARERS], scale = 1.0f / sqrtf((float)width), room[SIZE_OF_ROOM(width)];
-    for (int64_t tile = 0; tile < to.length; tile += TILE) {
-        const real *keys = to.keys + tile * width, *values = to.values + tile * width;
-        int count = at_most(to.length - tile, TILE);
-        int64_t left = to.length - tile - count;
-        const float *read = floats(keys, count * width, room);
-        for (int r = 0; r < sharers; r++)
-            score_tile(query + r * width, read, count, width, scale, scores[r], r ? NULL : values);
-        weigh(scores, count, sums, kept, sharers);
+    float scores[SHARERS][TILE], kept[LANES], scale = 1.0f / sqrtf((float)width), room[SIZE_OF_ROOM(width)];
+    int64_t tiles = (to.length + TILE - 1) / TILE;
+    int64_t size = tiles ? ((to.length + tiles - 1) / tiles + LANES - 1) / LANES * LANES : 0;
+    while (to.length) {
+        int count = at_most(to.length, (int)size);
+        struct entries rest = {to.keys + count * width, to.values + count * width, to.length - count};
+        struct entries ahead = rest.length ? rest : next;
+        int fetched = at_most(ahead.length, TILE);
+        const float *read = floats(to.keys, count * width, room);
+        for (int r = 0; r < sharers; r++) {
+            struct soon soon = {ahead.keys, fetched, LANES * r / sharers, LANES * (r + 1) / sharers};
+            score_tile(query + r * width, read, count, width, scale, scores[r], soon);
+        }
+        weigh(scores, count, softmax, kept, sharers);
         for (int r = 0; r < sharers; r++)
             for (int64_t p = 0; p < width; p++)
                 mixed[r * width + p] *= kept[r];
-        read = floats(values, count * width, room);
-        mix_tile(scores, read, count, width, mixed, sharers, left ? keys + TILE * width : next.keys,
-                 at_most(left ? left : next.length, TILE));
+        read = floats(to.values, count * width, room);
+        mix_tile(scores, read, count, width, mixed, sharers, ahead.values, fetched);
+        to = rest;
     }
 }
 
@@ -200,19 +213,17 @@ INLINE void attend_to(struct entries to, struct entries next, const float *query
 INLINE void attend_together(const struct group *at, int64_t first, const int sharers, const int64_t width)
 {
     float query[SHARERS * width], mixed[SHARERS * width];
-    struct sums sums;
+    struct softmax softmax = {.largest = all(-INFINITY)};
     for (int64_t p = 0; p < sharers * width; p++)
         query[p] = wide(at->query[first * width + p]);
-    for (int r = 0; r < sharers; r++) {
-        sums.largest[r] = -INFINITY;
-        sums.sums[r] = 0.0f;
-    }
     memset(mixed, 0, sizeof mixed);
-    attend_to(at->prompt, at->own, query, width, &sums, mixed, sharers);
-    attend_to(at->own, at->next, query, width, &sums, mixed, sharers);
-    for (int r = 0; r < sharers; r++)
+    attend_to(at->prompt, at->own, query, width, &softmax, mixed, sharers);
+    attend_to(at->own, at->next, query, width, &softmax, mixed, sharers);
+    for (int r = 0; r < sharers; r++) {
+        float sum = sum_of(softmax.sums[r]);
         for (int64_t p = 0; p < width; p++)
-            at->out[(first + r) * width + p] = narrow(mixed[r * width + p] / sums.sums[r]);
+            at->out[(first + r) * width + p] = narrow(mixed[r * width + p] / sum);
+    }
 }
 
 INLINE void attend_of_width(const struct group *at, const int64_t width)

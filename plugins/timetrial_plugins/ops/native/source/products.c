@@ -20,6 +20,7 @@
 #define VECTORS 2
 #define PANEL (VECTORS * LANES)
 #define CHUNK 4 /* blocks of rows that a thread multiplies by a panel, one after the other */
+#define FEW 2   /* rows whose weights are better left to what the processor fetches by itself */
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
@@ -198,7 +199,7 @@ void product(const void *arguments, int64_t rows)
         const real *its = at.panels + panel * size;
         for (int64_t block = begin; block < end; block++) {
             struct soon soon = {NULL, 0};
-            if (panel + 1 < panels)
+            if (panel + 1 < panels && rows > FEW)
                 soon = share_of(&at, block, blocks, its + size);
             int64_t row = block * BLOCK;
             multiply_block(&at, row, rows - row < BLOCK ? rows - row : BLOCK, its, soon, panel * PANEL);

@@ -27,11 +27,15 @@ INLINE void store(float *to, vector x) { memcpy(to, &x, sizeof x); }
 
 INLINE vector all(float x) { return (vector){x, x, x, x, x, x, x, x}; }
 
+#ifdef __AVX__
+#define larger __builtin_ia32_maxps256 /* which GCC does not make of what stands below */
+#else
 INLINE vector larger(vector a, vector b)
 {
     integers is_larger = a > b;
     return (vector)(((integers)a & is_larger) | ((integers)b & ~is_larger));
 }
+#endif
 
 /* Return the sums of eight vectors, in three rounds that each add halves of two of them. What stays in its lane is
  * blended, which processors do in more places than they move numbers between lanes. */
@@ -59,11 +63,18 @@ INLINE float sum_of(vector x)
     return x[0] + x[1];
 }
 
-INLINE float largest_of(vector x)
+/* Return the largest lane of each of four vectors, twice. */
+INLINE vector largest_of_four(const vector x[4])
 {
-    x = larger(x, SHUFFLED(x, x, 4, 5, 6, 7, 0, 1, 2, 3));
-    x = larger(x, SHUFFLED(x, x, 2, 3, 0, 1, 6, 7, 4, 5));
-    return x[0] > x[1] ? x[0] : x[1];
+    vector two[2];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        vector a = x[2 * i], b = x[2 * i + 1];
+        two[i] = larger(SHUFFLED(a, b, 0, 8, 2, 10, 4, 12, 6, 14), SHUFFLED(a, b, 1, 9, 3, 11, 5, 13, 7, 15));
+    }
+    vector four = larger(SHUFFLED(two[0], two[1], 0, 1, 8, 9, 4, 5, 12, 13),
+                         SHUFFLED(two[0], two[1], 2, 3, 10, 11, 6, 7, 14, 15));
+    return larger(four, SHUFFLED(four, four, 4, 5, 6, 7, 0, 1, 2, 3));
 }
 
 /* Leave a vector in its register: GCC would read it anew for every use, and there are more multipliers than readers. */
