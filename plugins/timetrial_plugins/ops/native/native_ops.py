@@ -15,6 +15,7 @@ from torch import Tensor
 from timetrial_plugins.models.shared_prompt import KeyValues
 from timetrial_plugins.ops.native.build import build, cache_folder, find_compiler, load
 from timetrial_plugins.ops.native.library import Argument, Calls, Library
+from timetrial_plugins.ops.native.pages import LargePages
 from timetrial_plugins.ops.native.products import NativeProduct, laid_out
 from timetrial_plugins.ops.native.recording import Recording
 from timetrial_plugins.ops.reference import REFERENCE
@@ -51,6 +52,7 @@ class NativeKernels:
         """Call functions that were built for weights and activations of a type."""
         self._library, self._dtype = library, dtype
         self._recording: Recording | None = None
+        self._weights = LargePages()
 
     @property
     def ops(self) -> StepOps:
@@ -86,7 +88,7 @@ class NativeKernels:
 
     def product(self, weight: Tensor, bias: Tensor | None) -> NativeProduct:
         """Return the map of a weight (E, D) and a bias (E,), from copies of them as they are now."""
-        panels = laid_out(weight, self._library.panel_outputs)
+        panels = laid_out(weight, self._library.panel_outputs, self._weights)
         return NativeProduct(self.multiply, panels, None if bias is None else bias.clone(), weight.shape)
 
     def multiply(self, x: Tensor, panels: Tensor, added: Tensor | None, out: Tensor | int) -> Tensor:

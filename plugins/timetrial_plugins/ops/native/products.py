@@ -11,19 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from timetrial_plugins.ops.native.pages import LargePages
+
 Multiply = Callable[[Tensor, Tensor, Tensor | None, Tensor | int], Tensor]
 """`NativeKernels.multiply`."""
 
 
-def laid_out(weight: Tensor, panel_outputs: int) -> Tensor:
-    """Return a weight (E, D) as panels of so many outputs: a copy, (panels, D, outputs); see products.c.
+def laid_out(weight: Tensor, panel_outputs: int, room: LargePages) -> Tensor:
+    """Return a weight (E, D) as panels of so many outputs: a copy in `room`, (panels, D, outputs); see products.c.
 
     In bfloat16 the weights of two inputs are next to each other: (panels, D / 2, outputs, 2).
     """
     together = 2 if weight.dtype == torch.bfloat16 else 1
     padded = functional.pad(weight, (0, -weight.shape[1] % together, 0, -weight.shape[0] % panel_outputs))
-    blocks = padded.view(-1, panel_outputs, padded.shape[1] // together, together)
-    return blocks.transpose(1, 2).contiguous()
+    panels = padded.view(-1, panel_outputs, padded.shape[1] // together, together).transpose(1, 2)
+    return room.empty(panels.shape, panels.dtype).copy_(panels)
 
 
 class NativeProduct:
