@@ -3,17 +3,18 @@
 Random models decode a few steps after a prompt of each length, at each batch size. They have about 5 million parameters
 or, with `--size large`, about 60 million, more than caches hold. All cells are measured a few times, each time in
 another order, and the fastest step of each counts: what the machine did when least disturbed. A machine that other work
-keeps busy says nothing all the same. Beside it stand the bytes of a step and its floor (docs/timing.md). Growth is
-relative to the smallest cell:
+keeps busy says nothing all the same. Beside it stand the bytes of a step and its floor (docs/timing.md), and growth:
 
-    "/bytes"   (time / time of the smallest) / (bytes / bytes of the smallest)
-    "/floor"   the same with floors, which count operations as well, and bytes at the rate measured for so many
+    "/bytes"     (time / time of the batch's first) / (bytes / bytes of the batch's first)
+    "/reading"   the same with the seconds that so many bytes take at the rate that was measured for so many
+    "/floor"     the same with floors, which count operations as well, from the very first cell on
 
 More sequences at one context mean more multiplications by the same weights, which a processor feels long before it
-feels their bytes; so bytes bound the growth with context, at each batch, and floors bound all of it. A family holds if
-neither is passed by more than the tolerance, at any batch. Where a batch's first step is read from a cache and its last
-from memory, a byte costs more in the last, so growth by bytes is also said of the batches that begin in memory. A
-family without attention has to be flat in context on top: its slowest context at batch 64 over its fastest.
+feels their bytes; so bytes bound the growth with context, at each batch, and floors bound all of it. Where a batch's
+first step is read from a cache and its last from memory, a byte costs more in the last, and a loop that only reads them
+grows faster than they do: "/reading" compares with that. A family holds if none of the three is passed by more than
+the tolerance, at any batch. A family without attention has to be flat in context on top: its slowest context at batch
+64 over its fastest.
 Usage: python benchmarks/step_time.py [--families llama,llamba,mamba_in_llama] [--size small|large]
        [--batches 1,4,16,64,256,512] [--contexts 128,512,2048,4096] [--steps 10] [--repeats 3] [--tolerance 1.15]
        [--json]
@@ -79,10 +80,10 @@ class Cell:
     """Tokens before the first step; it grows by one with each."""
     step_s: float
     step_bytes: float
+    reading_s: float
+    """Of so many bytes."""
     floor_s: float
     """Of one step."""
-    is_in_memory: bool
-    """Whether so many bytes are read no faster than the most that were measured, within a tenth."""
 
 
 def measure(family: str, arguments: argparse.Namespace) -> list[Cell]:
@@ -104,9 +105,9 @@ def measure(family: str, arguments: argparse.Namespace) -> list[Cell]:
         cost = decode_cost(model, batch, context, arguments.steps, rates)
         assert cost.floor_s is not None
         floor_s = cost.floor_s / arguments.steps
-        in_memory = rates.bytes_per_s(cost.step_bytes) <= 1.1 * rates.bytes_per_s(float("inf"))
+        reading_s = cost.step_bytes / rates.bytes_per_s(cost.step_bytes)
         place = {"family": family, "batch": batch, "context": context}
-        cells.append(Cell(**place, step_s=step_s, step_bytes=cost.step_bytes, floor_s=floor_s, is_in_memory=in_memory))
+        cells.append(Cell(**place, step_s=step_s, step_bytes=cost.step_bytes, reading_s=reading_s, floor_s=floor_s))
     return cells
 
 
@@ -151,30 +152,27 @@ def fits(model: RandomModel, batch: int, context: int, steps: int) -> bool:
     return False
 
 
-def growth(cell: Cell, first: Cell) -> dict[str, float]:
-    """Return how much more a cell's time has grown than its bytes and its floor."""
-    time = cell.step_s / first.step_s
+def growth(cell: Cell, batch_first: Cell, first: Cell) -> dict[str, float]:
+    """Return how much more a cell's time has grown than its bytes, than reading them takes, and than its floor."""
+    time = cell.step_s / batch_first.step_s
     return {
-        "by_bytes": time / (cell.step_bytes / first.step_bytes),
-        "by_floor": time / (cell.floor_s / first.floor_s),
+        "by_bytes": time / (cell.step_bytes / batch_first.step_bytes),
+        "by_reading": time / (cell.reading_s / batch_first.reading_s),
+        "by_floor": (cell.step_s / first.step_s) / (cell.floor_s / first.floor_s),
     }
+
+
+def growths(cells: Sequence[Cell]) -> list[dict[str, float]]:
+    """Return the growth of each cell of a family."""
+    first = cells[0]
+    of_batch = {cell.batch: cell for cell in cells if cell.context == first.context}
+    return [growth(cell, of_batch[cell.batch], first) for cell in cells]
 
 
 def verdict(cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
-    """Return the worst growth by floors, and with context by bytes; of a family without attention, how flat it is."""
-    first = cells[0]
-    at_first_context = {cell.batch: cell for cell in cells if cell.context == first.context}
-    by_bytes = {batch: 0.0 for batch in at_first_context}
-    for cell in cells:
-        by_bytes[cell.batch] = max(by_bytes[cell.batch], growth(cell, at_first_context[cell.batch])["by_bytes"])
-    from_memory = [batch for batch, cell in at_first_context.items() if cell.is_in_memory]
-    facts: dict[str, Any] = {
-        "family": first.family,
-        "by_floor": max(growth(cell, first)["by_floor"] for cell in cells),
-        "by_bytes_with_context": max(by_bytes.values()),
-        "by_bytes_from_memory": max((by_bytes[batch] for batch in from_memory), default=None),
-        "batches_from_memory": from_memory,
-    }
+    """Return the worst growth of each kind and, of a family without attention, how flat it is."""
+    first, grown = cells[0], growths(cells)
+    facts: dict[str, Any] = {"family": first.family} | {name: max(one[name] for one in grown) for name in grown[0]}
     has_attention = len({cell.step_bytes for cell in cells if cell.batch == first.batch}) > 1
     flat = [cell.step_s for cell in cells if cell.batch == FLAT_BATCH]
     if not has_attention and flat:
@@ -184,21 +182,18 @@ def verdict(cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
 
 def show(cells: Sequence[Cell], facts: dict[str, Any], tolerance: float) -> None:
     """Print a family's cells and its verdict."""
-    console, first = Console(width=100), cells[0]
-    columns = ("batch", "context", "ms/step", "MiB/step", "floor, ms", "% of floor", "/bytes", "/floor")
-    title = f"{first.family}: a step, {torch.get_num_threads()} threads, load average {load_average() or 'unknown'}"
+    console = Console(width=100)
+    columns = ("batch", "context", "ms/step", "MiB/step", "floor, ms", "% of floor", "/bytes", "/reading", "/floor")
+    title = f"{facts['family']}: a step, {torch.get_num_threads()} threads, load average {load_average() or 'unknown'}"
     table = Table(*columns, title=title)
-    for cell in cells:
-        grown = growth(cell, first)
+    for cell, grown in zip(cells, growths(cells), strict=True):
         numbers = (1e3 * cell.step_s, cell.step_bytes / 2**20, 1e3 * cell.floor_s, 100 * cell.floor_s / cell.step_s)
         row = (*(f"{number:.3g}" for number in numbers), *(f"{number:.2f}" for number in grown.values()))
         table.add_row(str(cell.batch), str(cell.context), *row)
     console.print(table)
-    said = [f"{first.family}: time grows at most x{facts['by_floor']:.2f} as much as the floor over all cells"]
-    said.append(f"x{facts['by_bytes_with_context']:.2f} as much as bytes with context")
-    if facts["batches_from_memory"]:
-        batches = ", ".join(map(str, facts["batches_from_memory"]))
-        said.append(f"x{facts['by_bytes_from_memory']:.2f} where batches begin in memory ({batches})")
+    said = [f"{facts['family']}: time grows at most x{facts['by_bytes']:.2f} as much as bytes with context"]
+    said.append(f"x{facts['by_reading']:.2f} as much as the seconds of reading them")
+    said.append(f"x{facts['by_floor']:.2f} as much as the floor over all cells")
     if flat := facts.get("slowest_context_over_fastest"):
         said.append(f"slowest context over fastest at batch {FLAT_BATCH}: x{flat:.2f}")
     holds = "Holds" if facts["holds"] else "Does not hold"

@@ -20,7 +20,7 @@
 #define VECTORS 2
 #define PANEL (VECTORS * LANES)
 #define CHUNK 4 /* blocks of rows that a thread multiplies by a panel, one after the other */
-#define FEW 2   /* rows whose weights are better left to what the processor fetches by itself */
+#define CACHED (1 << 21) /* bytes: a larger matrix is one of many that no cache holds together */
 
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
@@ -186,12 +186,17 @@ INLINE struct soon share_of(const struct product *at, int64_t block, int64_t blo
     return (struct soon){next + begin * INPUTS * PANEL, (end - begin) * INPUTS};
 }
 
+/* Return the most rows that pass over weights so fast that these are better left to what the processor fetches by itself:
+ * it does well from memory, and asking for more costs. */
+INLINE int64_t few_rows(int64_t bytes) { return bytes > CACHED ? 6 : 2; }
+
 /* Write the products of rows with the weights, and what is added to them. */
 void product(const void *arguments, int64_t rows)
 {
     const struct product at = *(const struct product *)arguments;
     int64_t panels = (at.outputs + PANEL - 1) / PANEL, blocks = (rows + BLOCK - 1) / BLOCK;
     int64_t chunks = (blocks + CHUNK - 1) / CHUNK, size = (at.inputs + INPUTS - 1) / INPUTS * INPUTS * PANEL;
+    int fetches = rows > few_rows(panels * size * (int64_t)sizeof(real));
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < panels * chunks; task++) {
         int64_t panel = task / chunks, begin = task % chunks * CHUNK;
@@ -199,7 +204,7 @@ void product(const void *arguments, int64_t rows)
         const real *its = at.panels + panel * size;
         for (int64_t block = begin; block < end; block++) {
             struct soon soon = {NULL, 0};
-            if (panel + 1 < panels && rows > FEW)
+            if (fetches && panel + 1 < panels)
                 soon = share_of(&at, block, blocks, its + size);
             int64_t row = block * BLOCK;
             multiply_block(&at, row, rows - row < BLOCK ? rows - row : BLOCK, its, soon, panel * PANEL);
